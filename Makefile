@@ -1,0 +1,57 @@
+# Everything that people and CI run. `make` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# Dagster's own records. A .env file may name another folder.
+DAGSTER_HOME ?= $(or $(shell sed -n 's/^DAGSTER_HOME=//p' .env 2>/dev/null),$(CURDIR)/.dagster)
+export DAGSTER_HOME
+
+.PHONY: help demo backfill ui test check format lock clean
+
+help:  ## List these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Make three days of all assets and show what came out
+	$(BIN)/movie-platform demo
+
+backfill: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Make the missing days of a range: FROM=2026-01-01 TO=2026-01-13
+	$(BIN)/movie-platform backfill --from "$(FROM)" --to "$(TO)"
+	$(BIN)/movie-platform report --from "$(FROM)" --to "$(TO)"
+
+ui: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on http://127.0.0.1:3000
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+
+test: $(BIN)/.ready  ## Run the tests
+	$(BIN)/python -m pytest -n auto
+
+check: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Format, lint, types, import contracts, definitions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PYTHONWARNINGS='ignore:Function `definitions_validate_command`' $(BIN)/dagster definitions validate --workspace workspace.yaml
+
+format: $(BIN)/.ready  ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+
+lock: $(BIN)/.ready  ## Resolve the lock files anew
+	$(COMPILE) pyproject.toml --all-extras --output-file locks/dev.lock
+	$(COMPILE) pyproject.toml --extra platform --extra ui --extra deploy --constraints locks/dev.lock --output-file locks/platform.lock
+	$(COMPILE) pyproject.toml --extra serving --constraints locks/dev.lock --output-file locks/serving.lock
+
+clean:  ## Remove the environment, Dagster's records and caches (not the data)
+	rm -rf .venv .dagster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/.ready: locks/dev.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/ \\$$//; /^uv==/p' locks/dev.lock)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	mkdir -p $(DAGSTER_HOME)
+	cp dagster.yaml $@

@@ -1,0 +1,1 @@
+"""The film data platform. Stays empty: importing the package must cost nothing."""
