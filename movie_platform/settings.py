@@ -1,0 +1,310 @@
+"""The settings of the platform, and the one reader of the environment.
+
+Here belongs what a person can set: its name, default, meaning, and what is refused. A check here needs
+nothing but the value, the other settings, the clock and the local disk; whether a bucket or an API answers
+shows when it is used. The AWS variables are boto3's and are not read here.
+
+No error ever repeats a value: whoever pastes a token into the wrong variable must not find it in a log.
+"""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+
+__all__ = ["SettingDescription", "Settings", "SettingsError", "Source", "describe_settings", "load_settings"]
+
+_PUBLIC_API = "https://api.themoviedb.org/3"
+_PREFIXES = ("MOVIE_PLATFORM_", "TMDB_")
+"""Names that begin like this are ours: an unknown one is a typing error, not somebody else's variable."""
+_ENV_FILE = ".env"
+_S3_URL = re.compile(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9_+=-][A-Za-z0-9._+=-]*)*/?")
+
+
+class SettingsError(Exception):
+    """Settings that make no sense: a line each, the variable first, then what is wrong and what to do."""
+
+
+class Source(StrEnum):
+    """Where films come from."""
+
+    TMDB = "tmdb"
+    FILE = "file"
+    SYNTHETIC = "synthetic"
+
+
+class SettingDescription(NamedTuple):
+    """One setting for a person: the variable, its default as it would be written, and what it means."""
+
+    name: str
+    default: str
+    description: str
+
+
+class Settings(BaseSettings):
+    """The settings, valid and unchanging. The environment wins over `.env` in the current folder.
+
+    A blank variable counts as not set. Get them from `load_settings`, whose errors are fit to be read. A
+    variable given to the constructor wins over both: `Settings(MOVIE_PLATFORM_STORAGE="/srv/data")`.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        case_sensitive=True,
+        env_file=_ENV_FILE,
+        env_file_encoding="utf-8-sig",  # Windows editors may begin a file with a mark
+        extra="ignore",  # .env may hold other programs' variables; ours are checked by `load_settings`
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    storage: str = Field(
+        default="data",
+        validation_alias="MOVIE_PLATFORM_STORAGE",
+        description="Where all files are kept: a folder, or s3://bucket/prefix (with the AWS variables).",
+    )
+    """An absolute path, or s3://bucket/prefix: what `storage.open_storage` takes."""
+    first_partition: date = Field(
+        default=date(2026, 1, 1),
+        validation_alias="MOVIE_PLATFORM_FIRST_PARTITION",
+        description="The first day that is collected, in UTC. Must lie in the past.",
+    )
+    min_vote_count: int = Field(
+        default=10,
+        ge=0,
+        validation_alias="MOVIE_PLATFORM_MIN_VOTE_COUNT",
+        description="Films with fewer votes are not collected for training.",
+    )
+    tmdb_access_token: SecretStr | None = Field(
+        default=None,
+        validation_alias="TMDB_ACCESS_TOKEN",
+        description="The API Read Access Token of https://www.themoviedb.org/settings/api. Not set: no TMDB, "
+        "films come from TMDB_CATALOGUE or are synthetic.",
+    )
+    tmdb_base_url: str = Field(
+        default=_PUBLIC_API,
+        validation_alias="TMDB_BASE_URL",
+        description="The API to ask, with its version. Only together with TMDB_ACCESS_TOKEN.",
+    )
+    tmdb_catalogue: Path | None = Field(
+        default=None,
+        validation_alias="TMDB_CATALOGUE",
+        description="A file to take films from instead of TMDB: JSON lines, one TMDB item each, gzip or not.",
+    )
+    tmdb_requests_per_second: float = Field(
+        default=20,
+        gt=0,
+        le=40,
+        allow_inf_nan=False,
+        validation_alias="TMDB_REQUESTS_PER_SECOND",
+        description="How fast TMDB is asked, evenly spaced. Above 40 it begins to refuse.",
+    )
+    dagster_home: Path | None = Field(
+        default=None,
+        validation_alias="DAGSTER_HOME",
+        description="The folder where Dagster keeps runs and events, as an absolute path.",
+    )
+
+    @property
+    def source(self) -> Source:
+        """Where films come from."""
+        if self.tmdb_access_token is not None:
+            return Source.TMDB
+        return Source.SYNTHETIC if self.tmdb_catalogue is None else Source.FILE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
+
+    @field_validator("storage")
+    @classmethod
+    def _storage(cls, text: str) -> str:
+        if "://" not in text:
+            folder = _absolute(Path(text))
+            _refuse_file(folder, remedy="name a folder or s3://bucket/prefix")
+            return str(folder)
+        if not _S3_URL.fullmatch(text):
+            raise ValueError("is neither a folder nor like s3://bucket/prefix; write one of the two")
+        return text.rstrip("/")
+
+    @field_validator("first_partition", mode="before")
+    @classmethod
+    def _is_written_as_a_day(cls, value: object) -> object:
+        # Pydantic would take seconds since 1970 and times of day as well.
+        if isinstance(value, str):
+            try:
+                day = date.fromisoformat(value)
+            except ValueError:
+                day = None
+            if day is None or str(day) != value:
+                raise ValueError("is not a day; write YYYY-MM-DD, for example 2026-01-01")
+        return value
+
+    @field_validator("first_partition")
+    @classmethod
+    def _is_in_the_past(cls, day: date) -> date:
+        if day < date(1900, 1, 1):
+            raise ValueError("lies before 1900-01-01; name a later day")
+        if day >= datetime.now(UTC).date():
+            raise ValueError("is not in the past; name a day before today (UTC)")
+        return day
+
+    @field_validator("tmdb_access_token")
+    @classmethod
+    def _is_one_word(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not all("!" <= character <= "~" for character in token.get_secret_value()):
+            raise ValueError(
+                "contains white space, a line break or a character that no token has; copy the API Read "
+                "Access Token from https://www.themoviedb.org/settings/api again, whole and without 'Bearer'"
+            )
+        return token
+
+    @field_validator("tmdb_base_url")
+    @classmethod
+    def _base_url(cls, text: str, info: ValidationInfo) -> str:
+        url = _base_url(text)
+        if url != _PUBLIC_API and not _token_is_given(info):
+            raise ValueError("would not be used, since TMDB_ACCESS_TOKEN is not set; set that, or unset this")
+        return url
+
+    @field_validator("tmdb_catalogue")
+    @classmethod
+    def _catalogue(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is None:
+            return None
+        if _token_is_given(info):
+            raise ValueError("is set together with TMDB_ACCESS_TOKEN, and films have one source; unset one of them")
+        path = _absolute(path)
+        remedy = "name a file of JSON lines, gzip or not"
+        try:
+            if path.exists() and not path.is_file():  # opening a pipe could wait for ever
+                raise ValueError(f"is not a file; {remedy}")
+            path.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"cannot be read ({error.strerror}); {remedy}") from None
+        return path
+
+    @field_validator("dagster_home")
+    @classmethod
+    def _dagster_home(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        if not path.is_absolute():
+            raise ValueError("is not an absolute path; write the whole path, from /")
+        folder = _absolute(path)
+        _refuse_file(folder, remedy="name a folder")
+        return folder
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and from `.env` in the current folder.
+
+    Raises `SettingsError`, which lists every problem at once and never a value.
+    """
+    try:
+        given = {
+            _ENV_FILE: DotEnvSettingsSource(Settings).env_vars,
+            "the environment": EnvSettingsSource(Settings).env_vars,
+        }
+    except (OSError, UnicodeDecodeError):
+        given = {}
+    # Raised outside of the handlers, since an exception would keep the handled one, which holds values.
+    if not given:
+        raise SettingsError(f"{_ENV_FILE}: cannot be read as UTF-8 text; save it as UTF-8, readable for this user")
+    problems = list(_unknown_names(given))
+    settings = None
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems += _problems(error)
+    if settings is None or problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def describe_settings() -> Iterator[SettingDescription]:
+    """Yield every setting in the order of the model; an empty default means that it is not set."""
+    for field in Settings.model_fields.values():
+        default = "" if field.default is None else str(field.default)
+        yield SettingDescription(str(field.validation_alias), default, str(field.description))
+
+
+def _unknown_names(given: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    known = [setting.name for setting in describe_settings()]
+    reported: set[str] = set()
+    for place, names in given.items():
+        # A name of .env is in the environment too where something has loaded the file; once is enough.
+        for name in sorted(set(names) - reported):
+            if name.upper().startswith(_PREFIXES) and name not in known:
+                reported.add(name)
+                nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
+                yield f"{name}: no such setting, but set in {place}; correct it to {nearest}, or remove it"
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_input=False):
+        name = str(problem["loc"][0])
+        if name in Settings.model_fields:  # a default was refused
+            name = str(Settings.model_fields[name].validation_alias)
+        if problem["type"] == "value_error":
+            yield f"{name}: {problem['ctx']['error']}"
+        else:
+            default = next(setting.default for setting in describe_settings() if setting.name == name)
+            yield f"{name}: {problem['msg'].lower()}; correct it, or unset it for {default or 'none'}"
+
+
+def _token_is_given(info: ValidationInfo) -> bool:
+    """Tell whether there is a token, or one that was itself refused and so is missing from the data."""
+    return info.data.get("tmdb_access_token", "refused") is not None
+
+
+def _absolute(path: Path) -> Path:
+    if not str(path).isprintable():
+        raise ValueError("contains a line break or another control character; write it again")
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError):
+        raise ValueError("cannot be resolved (an unknown user after ~, or links in a circle); correct it") from None
+
+
+def _refuse_file(path: Path, *, remedy: str) -> None:
+    try:
+        in_the_way = path.exists() and not path.is_dir()
+    except OSError as error:
+        raise ValueError(f"cannot be looked at ({error.strerror}); {remedy}") from None
+    if in_the_way:
+        raise ValueError(f"is a file; {remedy}")
+
+
+def _base_url(text: str) -> str:
+    remedy = f"write a URL like {_PUBLIC_API}"
+    if not text.isprintable() or " " in text:
+        raise ValueError(f"contains white space or a control character; {remedy}")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"is not a URL; {remedy}") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError(f"is not an http or https URL; {remedy}")
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError(f"contains credentials, a query or a fragment; {remedy}")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("would send the token in clear text; write https (http only for this machine itself)")
+    return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
