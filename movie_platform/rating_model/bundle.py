@@ -1,0 +1,212 @@
+"""The bundle: one file with everything that a prediction needs.
+
+What belongs here: the file format, its metadata, and refusing files that are not bundles. What does not: where
+bundles are kept, and which one is released.
+
+A bundle is a zip of exactly ``model.txt`` (LightGBM's text), ``encoder.json`` and ``metadata.json``, in that order,
+stored without compression and with fixed times, so that equal content has equal bytes on every machine. Reading one
+runs no code that it brings.
+
+Format version 1 is the only one so far. A new version gets a number of its own, and keeps the old ones readable.
+"""
+
+import io
+import struct
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.encoder import Encoder
+from movie_platform.rating_model.intervals import Intervals
+from movie_platform.rating_model.model import RatingModel, TrainedOn
+from movie_platform.rating_model.probes import PROBE_FILMS, Probe, probe_table
+
+__all__ = ["Bundle", "BundleError", "BundleMetadata"]
+
+FORMAT_VERSION: Final = 1
+
+# Far above what training makes (5 MiB in all), far below what would hurt to read.
+_MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 16 * 2**20, "metadata.json": 2**20}
+_MEMBERS: Final = tuple(_MAX_BYTES)
+_REMEDY: Final = "restore the file from where it was released, or make it again by materializing trained_bundle"
+
+
+class BundleError(ValueError):
+    """The data is not a bundle that can be used. The message names the member and the remedy."""
+
+    def __init__(self, member: str, problem: str, *, remedy: str = _REMEDY) -> None:
+        super().__init__(f"{member}: {problem}; {remedy}")
+        self.member = member
+
+
+class BundleMetadata(BaseModel):
+    """What a bundle says about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    partition: date
+    code_version: str = Field(min_length=1, description="The version of the sources that trained it.")
+    config: TrainingConfig
+    trained_on: TrainedOn
+    days_used: tuple[date, ...] = Field(description="The daily tables it was trained on, oldest first.")
+    days_missing: tuple[date, ...] = Field(description="The days of the look-back that had no table.")
+    features: tuple[str, ...]
+    intervals: Intervals
+    probes: tuple[Probe, ...] = Field(min_length=1)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on films that the built-in catalogue invented."""
+        return self.trained_on.synthetic
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model and what is known about it."""
+
+    model: RatingModel
+    metadata: BundleMetadata
+
+    @classmethod
+    def make(
+        cls,
+        model: RatingModel,
+        *,
+        partition: date,
+        code_version: str,
+        days_used: Sequence[date],
+        days_missing: Sequence[date] = (),
+    ) -> Self:
+        """Return the bundle of a newly trained model, with its predictions for the probes."""
+        predictions = model.predict(probe_table(PROBE_FILMS))
+        probes = tuple(
+            Probe(film=film, situation=row.situation, prediction=row.prediction, low=row.low, high=row.high)
+            for film, row in zip(PROBE_FILMS, predictions.itertuples(), strict=True)
+        )
+        metadata = BundleMetadata(
+            format_version=FORMAT_VERSION,
+            partition=partition,
+            code_version=code_version,
+            config=model.config,
+            trained_on=model.trained_on,
+            days_used=tuple(sorted(days_used)),
+            days_missing=tuple(sorted(days_missing)),
+            features=model.encoder.feature_names,
+            intervals=model.intervals,
+            probes=probes,
+        )
+        return cls(model=model, metadata=metadata)
+
+    def check_probes(self) -> None:
+        """Raise BundleError naming the film unless the model predicts for the probes exactly what it once did."""
+        probes = self.metadata.probes
+        try:
+            predictions = self.model.predict(
+                probe_table([probe.film for probe in probes]), situation=[probe.situation for probe in probes]
+            )
+        except ValueError as error:
+            raise BundleError("metadata.json", f"probes: {error}") from error
+        for probe, row in zip(probes, predictions.itertuples(), strict=True):
+            expected, got = (probe.prediction, probe.low, probe.high), (row.prediction, row.low, row.high)
+            if got != expected:
+                raise BundleError(
+                    "metadata.json",
+                    f"probe {probe.film.title!r} should give {expected} and gives {got}",
+                    remedy="install the versions of the lock file, or make the bundle again",
+                )
+
+    def to_bytes(self) -> bytes:
+        """Return the file; equal bundles give equal bytes."""
+        members = (
+            self.model.model_text,
+            self.model.encoder.to_json(),
+            self.metadata.model_dump_json(indent=2) + "\n",
+        )
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in zip(_MEMBERS, members, strict=True):
+                member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                # Otherwise the operating system and its permissions would show.
+                member.create_system = 3
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, content)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a file that ``to_bytes`` wrote. Raises BundleError for anything else."""
+        model_text, encoder_json, metadata_json = _members(data)
+        metadata = _metadata(metadata_json)
+        try:
+            encoder = Encoder.from_json(encoder_json)
+        except ValueError as error:
+            raise BundleError("encoder.json", str(error)) from error
+        if encoder.feature_names != metadata.features:
+            raise BundleError("encoder.json", "its features are not those of metadata.json")
+        try:
+            model = RatingModel(
+                model_text=model_text.decode("ascii"),
+                encoder=encoder,
+                intervals=metadata.intervals,
+                config=metadata.config,
+                trained_on=metadata.trained_on,
+            )
+        except ValueError as error:
+            raise BundleError("model.txt", str(error)) from error
+        return cls(model=model, metadata=metadata)
+
+
+def _members(data: bytes) -> list[bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            _check_members(infos)
+            return [archive.read(info) for info in infos]
+    except BundleError:
+        raise
+    # What zipfile raises for damaged files: its own error, or whatever the damaged number led to.
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        OverflowError,
+        ValueError,
+        struct.error,
+    ) as error:
+        raise BundleError("bundle", f"is not a whole zip file ({type(error).__name__})") from error
+
+
+def _check_members(infos: list[zipfile.ZipInfo]) -> None:
+    if tuple(info.filename for info in infos) != _MEMBERS:
+        raise BundleError("bundle", f"its {len(infos)} members are not {', '.join(_MEMBERS)}, in this order")
+    for info in infos:
+        # A stored member cannot grow when it is read.
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise BundleError(info.filename, "is compressed, and members are stored as they are")
+        if info.file_size > _MAX_BYTES[info.filename]:
+            raise BundleError(info.filename, f"has {info.file_size} bytes, more than {_MAX_BYTES[info.filename]}")
+
+
+def _metadata(data: bytes) -> BundleMetadata:
+    try:
+        return BundleMetadata.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+    if any(problem["loc"] == ("format_version",) for problem in problems):
+        raise BundleError(
+            "metadata.json",
+            f"format_version: this code reads version {FORMAT_VERSION}",
+            remedy="install the version of movie_platform that made the bundle, or a newer one",
+        )
+    details = "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems[:3]
+    )
+    raise BundleError("metadata.json", details)

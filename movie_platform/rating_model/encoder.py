@@ -1,0 +1,162 @@
+"""A film as a row of numbers.
+
+What belongs here: the features, each known before release but for the last two, and the encoder's state as JSON.
+What does not: fitting that state (``training``).
+
+A field that is missing makes its features NaN; the trees have learned from such rows. The trees compare features
+with thresholds, so a feature needs no scaling, and votes and popularity no logarithm.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from movie_platform.rating_model.text import TextScorer, normalize
+
+__all__ = ["Encoder"]
+
+_NUMBERS: Final = (
+    "release year",
+    "release time",  # year and day in one number: a trend without steps
+    "release month",
+    "day of the year",
+    "day of the week",
+    "title length",
+    "words in the title",
+    "overview length",
+    "words of title and overview",  # the text regression's score
+    "number of genres",
+    "votes",
+    "popularity",
+)
+
+
+class _TextState(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    terms: list[str]
+    idf: list[FiniteFloat]
+    coefficients: list[FiniteFloat]
+    intercept: FiniteFloat
+
+
+class _State(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    genres: list[str]
+    languages: list[str]
+    text: _TextState
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes films for the trees. Genres and languages that it does not know count as "another one"."""
+
+    genres: tuple[str, ...]
+    languages: tuple[str, ...]
+    text: TextScorer
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What each column of the encoded matrix is, in words for people."""
+        genres = (f"genre {genre}" for genre in self.genres)
+        languages = (f"language {language}" for language in self.languages)
+        return (*_NUMBERS, *genres, *languages)
+
+    def encode(self, films: pd.DataFrame, *, released: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Return the features of films as ``films.complete`` gives them; shape (films, len(feature_names)).
+
+        Votes and popularity are read only where ``released`` is true.
+        """
+        titles = [normalize(title) for title in films["title"]]
+        overviews = [normalize(overview) for overview in films["overview"]]
+        scores = self.text.score(titles, overviews)
+        return self.assemble(films, titles=titles, overviews=overviews, text_scores=scores, released=released)
+
+    def assemble(
+        self,
+        films: pd.DataFrame,
+        *,
+        titles: list[str],
+        overviews: list[str],
+        text_scores: npt.NDArray[np.float64],
+        released: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float64]:
+        """Like ``encode``, with the texts normalized and scored already: training scores them out of fold."""
+        dates = films["release_date"].dt
+        year = films["release_year"].to_numpy(dtype=np.float64)
+        day_of_year = dates.day_of_year.to_numpy(dtype=np.float64, na_value=np.nan)
+        overview_length = np.array([len(text) for text in overviews], dtype=np.float64)
+        genres = [set(names) for names in films["genres"]]
+        genre_count = np.array([len(names) for names in genres], dtype=np.float64)
+        genre_count[genre_count == 0] = np.nan
+        popularity = films["popularity"].to_numpy(dtype=np.float64)
+        columns = [
+            year,
+            year + (day_of_year - 1) / 366,
+            dates.month.to_numpy(dtype=np.float64, na_value=np.nan),
+            day_of_year,
+            dates.day_of_week.to_numpy(dtype=np.float64, na_value=np.nan),
+            np.array([len(text) for text in titles], dtype=np.float64),
+            np.array([len(text.split()) for text in titles], dtype=np.float64),
+            np.where(overview_length > 0, overview_length, np.nan),
+            text_scores,
+            genre_count,
+            np.where(released, films["vote_count"].to_numpy(dtype=np.float64), np.nan),
+            np.where(released, popularity, np.nan),
+        ]
+        no_genres = np.isnan(genre_count)
+        for genre in self.genres:
+            has = np.array([genre in names for names in genres], dtype=np.float64)
+            columns.append(np.where(no_genres, np.nan, has))
+        language = films["original_language"].to_numpy(dtype=object)
+        no_language = language == ""
+        columns.extend(np.where(no_language, np.nan, language == known) for known in self.languages)
+        return np.column_stack(columns)
+
+    def to_json(self) -> str:
+        """Return the whole state; ``from_json`` gives an encoder whose every bit is the same."""
+        text = _TextState(
+            terms=list(self.text.terms),
+            idf=self.text.idf.tolist(),
+            coefficients=self.text.coefficients.tolist(),
+            intercept=self.text.intercept,
+        )
+        return _State(genres=list(self.genres), languages=list(self.languages), text=text).model_dump_json() + "\n"
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> Self:
+        """Read a state. Raises ValueError naming the field when it is not one that ``to_json`` wrote."""
+        try:
+            state = _State.model_validate_json(data)
+        except ValidationError as error:
+            # Without the input: it may be anything, and the message may be logged.
+            details = "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}"
+                for problem in error.errors(include_input=False, include_url=False)[:3]
+            )
+            raise ValueError(details) from None
+        for name, values in (
+            ("genres", state.genres),
+            ("languages", state.languages),
+            ("text.terms", state.text.terms),
+        ):
+            if any(later <= earlier for earlier, later in pairwise(values)):
+                raise ValueError(f"{name}: not in code-point order without repetition")
+        if not len(state.text.terms) == len(state.text.idf) == len(state.text.coefficients):
+            raise ValueError("text: terms, idf and coefficients have different lengths")
+        return cls(
+            genres=tuple(state.genres),
+            languages=tuple(state.languages),
+            text=TextScorer(
+                terms=tuple(state.text.terms),
+                idf=np.array(state.text.idf, dtype=np.float64),
+                coefficients=np.array(state.text.coefficients, dtype=np.float64),
+                intercept=state.text.intercept,
+            ),
+        )

@@ -1,0 +1,147 @@
+"""The trees of a model as LightGBM's text, checked before LightGBM reads it.
+
+What belongs here: the one form of that text which this library writes, and refusing every other. What does not:
+training and predicting.
+
+LightGBM trusts the text it is given: a child that points outside its tree, or back into it, makes it read foreign
+memory or run for ever. So what is not exactly a sum of regression trees on numbers never reaches it.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["canonical_text", "check_text"]
+
+_END: Final = "end of trees\n"
+_HEADER: Final = {
+    "version": "v4",
+    "num_class": "1",
+    "num_tree_per_iteration": "1",
+    "label_index": "0",
+    "max_feature_idx": None,
+    "objective": "regression",
+    "feature_names": None,
+    "feature_infos": None,
+    "tree_sizes": None,
+}
+_PER_SPLIT: Final = ("split_gain", "threshold", "internal_value", "internal_weight", "internal_count")
+_TREE: Final = (
+    "num_leaves",
+    "num_cat",
+    "split_feature",
+    "split_gain",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "leaf_value",
+    "leaf_weight",
+    "leaf_count",
+    "internal_value",
+    "internal_weight",
+    "internal_count",
+    "is_linear",
+    "shrinkage",
+)
+# Numeric splits (bit 0 unset) that treat NaN as missing (8), or never saw a missing value (0); 2: missing goes left.
+_DECISIONS: Final = frozenset({0, 2, 8, 10})
+# Less than Python's int() and float() read, and no more than C's int holds.
+_INTEGER: Final = re.compile("-?[0-9]{1,9}")
+_NUMBER: Final = re.compile("-?[0-9]{1,20}([.][0-9]{1,30})?(e[-+][0-9]{1,3})?")
+
+
+def canonical_text(model_text: str) -> str:
+    """Return LightGBM's model text up to the end of the trees.
+
+    What follows there repeats the parameters, the number of threads among them, and is not needed to predict.
+    """
+    return model_text[: model_text.index(_END) + len(_END)]
+
+
+def check_text(text: str, *, features: int) -> None:
+    """Raise ValueError, saying what is wrong, unless the text is a canonical model of so many features."""
+    if not text.isascii():
+        raise ValueError("not ASCII")
+    head, separator, _ = text.partition("\n\n")
+    first, *lines = head.split("\n")
+    header = _fields(lines, _HEADER)
+    if first != "tree" or any(value not in {None, header[key]} for key, value in _HEADER.items()):
+        raise ValueError("not the text of a LightGBM regression model (v4)")
+    # The encoder names the features; here they are only numbered.
+    numbered = " ".join(f"Column_{number}" for number in range(features))
+    if header["max_feature_idx"] != str(features - 1) or header["feature_names"] != numbered:
+        raise ValueError(f"does not have the {features} features of the encoder")
+    if len(header["feature_infos"].split(" ")) != features:
+        raise ValueError("feature_infos: not one for each feature")
+    sizes = _integers(header, "tree_sizes")
+    if not sizes:
+        raise ValueError("tree_sizes: no trees")
+    start = len(head) + len(separator)
+    for number, size in enumerate(sizes):
+        # LightGBM finds each tree by these sizes.
+        block = text[start : start + max(size, 0)]
+        try:
+            _check_tree(block, number=number, features=features)
+        except ValueError as error:
+            raise ValueError(f"tree {number}: {error}") from None
+        start += size
+    if text[start:] != _END:
+        raise ValueError("does not end after its last tree")
+
+
+def _check_tree(block: str, *, number: int, features: int) -> None:
+    first, *lines, space1, space2, rest = block.split("\n") if block.count("\n") > len(_TREE) else [""] * 4
+    if first != f"Tree={number}" or (space1, space2, rest) != ("", "", ""):
+        raise ValueError("is not where tree_sizes says")
+    tree = _fields(lines, _TREE)
+    if tree["num_cat"] != "0" or tree["is_linear"] != "0":
+        raise ValueError("has categorical splits or linear leaves")
+    leaves = sum(_integers(tree, "num_leaves", 1))
+    splits = leaves - 1
+    if leaves < 1:
+        raise ValueError("num_leaves: none")
+    for name in _PER_SPLIT:
+        _check_numbers(tree, name, splits)
+    _check_numbers(tree, "shrinkage", 1)
+    _check_numbers(tree, "leaf_value", leaves)
+    _check_numbers(tree, "leaf_count", leaves)
+    _check_numbers(tree, "leaf_weight", leaves if splits else 0)
+    if any(not 0 <= column < features for column in _integers(tree, "split_feature", splits)):
+        raise ValueError("split_feature: not a feature of the encoder")
+    if not _DECISIONS.issuperset(_integers(tree, "decision_type", splits)):
+        raise ValueError("decision_type: not a numeric split")
+    # Leaves are written as -1, -2, ...; every node but the root has one parent, which comes before it: a tree.
+    sides = _integers(tree, "left_child", splits), _integers(tree, "right_child", splits)
+    expected = [*range(-leaves, 0), *range(1, splits)] if splits else []
+    if sorted(sides[0] + sides[1]) != expected or any(
+        0 <= child <= parent for side in sides for parent, child in enumerate(side)
+    ):
+        raise ValueError("left_child, right_child: not a tree")
+
+
+def _fields(lines: Sequence[str], names: Sequence[str] | dict[str, str | None]) -> dict[str, str]:
+    pairs = [line.partition("=") for line in lines]
+    if [key for key, _, _ in pairs] != list(names):
+        raise ValueError("does not have the fields of a model, in their order")
+    return {key: value for key, _, value in pairs}
+
+
+def _values(fields: dict[str, str], name: str, count: int | None) -> list[str]:
+    values = fields[name].split(" ") if fields[name] else []
+    if count is not None and len(values) != count:
+        raise ValueError(f"{name}: {len(values)} values where {count} belong")
+    return values
+
+
+def _integers(fields: dict[str, str], name: str, count: int | None = None) -> list[int]:
+    values = _values(fields, name, count)
+    if not all(_INTEGER.fullmatch(value) for value in values):
+        raise ValueError(f"{name}: not whole numbers")
+    return [int(value) for value in values]
+
+
+def _check_numbers(fields: dict[str, str], name: str, count: int) -> None:
+    if not all(_NUMBER.fullmatch(value) and math.isfinite(float(value)) for value in _values(fields, name, count)):
+        raise ValueError(f"{name}: not finite numbers")
