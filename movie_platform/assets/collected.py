@@ -1,0 +1,87 @@
+"""Collected assets: TMDB's items as they were received. Nothing is judged, changed or left out here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from movie_platform.assets.policy import daily_asset
+from movie_platform.checks import RAW_MOVIES, RAW_UPCOMING_MOVIES
+from movie_platform.daily import DayCheck, DayOutput, materialize_days
+from movie_platform.partitions import Window, inference_window, training_window
+from movie_platform.resources import TmdbCollector
+from movie_platform.settings import Source
+from movie_platform.tmdb.collection import Collection, Progress
+
+_CODE = ("tmdb", "partitions.py")
+
+
+@daily_asset(group="collected", kinds={"tmdb", "json"}, io_manager="json_lines", code=_CODE, checks=RAW_MOVIES)
+def raw_movies(
+    context: dg.AssetExecutionContext,
+    tmdb: dg.ResourceParam[TmdbCollector],
+    min_vote_count: dg.ResourceParam[int],
+) -> Iterator[dg.Output[Any]]:
+    """Films to learn from: TMDB's items, unchanged, of the day's *training window*.
+
+    A cycle of 13 days walks back through windows of ten years, from twelve months before the day, so that 13 days
+    together hold every film with enough votes (`MOVIE_PLATFORM_MIN_VOTE_COUNT`), those included that TMDB marks as
+    adult. TMDB answers with today's votes, whatever day is asked for; when it was fetched is in the metadata.
+    """
+    collect = partial(tmdb.collect, min_vote_count=min_vote_count, include_adult=True)
+    yield from _collect(context, tmdb.source, training_window, collect, RAW_MOVIES)
+
+
+@daily_asset(group="collected", kinds={"tmdb", "json"}, io_manager="json_lines", code=_CODE, checks=RAW_UPCOMING_MOVIES)
+def raw_upcoming_movies(
+    context: dg.AssetExecutionContext, tmdb: dg.ResourceParam[TmdbCollector]
+) -> Iterator[dg.Output[Any]]:
+    """Films to predict: TMDB's items, unchanged, of the day's *inference window*.
+
+    Released from twelve months before the day to six months after it, with however few votes, without those that TMDB
+    marks as adult. Never overlaps the training window of the same day.
+    """
+    collect = partial(tmdb.collect, min_vote_count=0, include_adult=False)
+    yield from _collect(context, tmdb.source, inference_window, collect, RAW_UPCOMING_MOVIES)
+
+
+def _collect(
+    context: dg.AssetExecutionContext,
+    source: Source,
+    window_of: Callable[[date], Window],
+    collect: Callable[..., Collection],
+    checks: Sequence[DayCheck],
+) -> Iterator[dg.Output[Any]]:
+    def make(day: date) -> DayOutput:
+        window = window_of(day)
+
+        def show(progress: Progress) -> None:
+            rate = progress.requests / progress.seconds if progress.seconds else 0.0
+            context.log.info(
+                f"{context.asset_key.path[-1]} {day}: {progress.films:,} of {progress.announced:,} films, "
+                f"{progress.requests:,} requests, {rate:.1f} a second"
+            )
+
+        fetched_at = datetime.now(UTC)
+        collection = collect(day, window, on_progress=show)
+        return DayOutput(
+            value=collection.items,
+            facts=collection,
+            metadata={
+                "dagster/row_count": len(collection.items),
+                "window": f"{window.first} to {window.last}",
+                "fetched at": dg.MetadataValue.timestamp(fetched_at),
+                "source": source.value,
+                "synthetic": any(item.get("synthetic") is True for item in collection.items),
+                "films announced": collection.announced,
+                "requests": collection.requests,
+                "pages": collection.pages,
+                "repeated by the API": collection.duplicates,
+                "outside the window, set aside": collection.strays,
+                "without an id": collection.unidentified,
+            },
+        )
+
+    yield from materialize_days(context, make, checks)

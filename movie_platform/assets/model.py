@@ -1,0 +1,249 @@
+"""Model assets: the bundle of the day, how good it is, and whether it is released.
+
+The mathematics belongs to `rating_model`; carrying a release out, to `releases`.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from movie_platform.assets.policy import daily_asset
+from movie_platform.assets.presentation import image, table
+from movie_platform.checks import CHAMPION_BUNDLE, METRICS_CHECKS, TRAINED_BUNDLE
+from movie_platform.code_version import code_version
+from movie_platform.daily import DayFailed, DayOutput, materialize_days
+from movie_platform.io_managers import DayInputs, MissingDay
+from movie_platform.partitions import LOOK_BACK, hold_out_end, look_back
+from movie_platform.rating_model import plots
+from movie_platform.rating_model.bundle import Bundle
+from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.evaluation import Comparison, compare, evaluate, hold_out_from_json, hold_out_to_json
+from movie_platform.rating_model.films import latest_films
+from movie_platform.rating_model.gate import decide
+from movie_platform.rating_model.training import train
+from movie_platform.releases import Champion, Decision, champion_of, newest_released, release
+from movie_platform.storage import Storage
+
+_LOOK_BACK = dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=1 - LOOK_BACK))
+_MODEL_CODE = ("rating_model", "partitions.py")
+
+
+@daily_asset(
+    group="model",
+    kinds={"lightgbm"},
+    io_manager="bundle",
+    code=_MODEL_CODE,
+    checks=TRAINED_BUNDLE,
+    ins={"preprocessed_movies": _LOOK_BACK},
+)
+def trained_bundle(
+    context: dg.AssetExecutionContext,
+    preprocessed_movies: DayInputs,
+    training_config: dg.ResourceParam[TrainingConfig],
+    training_threads: dg.ResourceParam[int],
+) -> Iterator[dg.Output[Any]]:
+    """Model, feature encoder and metadata, in one file without code that runs when it is loaded.
+
+    Trained on the newest row of each film with at least 10 votes in the last 26 days up to this one (two cycles of
+    `raw_movies`), never on anything later. Days of the look-back that are missing are named in the metadata.
+    """
+
+    def make(day: date) -> DayOutput:
+        used, missing, films = _training_films(day, preprocessed_movies)
+        try:
+            model = train(films, training_config, threads=training_threads)
+        except ValueError as error:
+            raise DayFailed(str(error)) from error
+        bundle = Bundle.make(model, partition=day, code_version=code_version(), days_used=used, days_missing=missing)
+        trained_on, importance = model.trained_on, model.importance()
+        gains = sum(importance.values()) or 1.0
+        return DayOutput(
+            value=bundle,
+            metadata={
+                "synthetic": bundle.metadata.synthetic,
+                "films": trained_on.films,
+                "releases": f"{trained_on.first_release_date} to {trained_on.last_release_date}",
+                "look-back days used": len(used),
+                "look-back days missing": ", ".join(map(str, missing)) or "none",
+                "code version": bundle.metadata.code_version,
+                "configuration": dg.MetadataValue.json(model.config.model_dump(mode="json")),
+                "most used features": table(
+                    {"feature": name, "share of gain": f"{gain / gains:.1%}"}
+                    for name, gain in islice(importance.items(), 10)
+                ),
+            },
+        )
+
+    yield from materialize_days(context, make, TRAINED_BUNDLE)
+
+
+def _training_films(day: date, tables: DayInputs) -> tuple[list[date], list[date], pd.DataFrame]:
+    """The look-back's days that are there, those that are not, and the newest row of each film."""
+    wanted = look_back(day, min(tables.days))
+    used = [d for d in wanted if d in tables]
+    missing = [d for d in wanted if d not in tables]
+    if not used:
+        raise DayFailed(
+            f"none of the days {wanted[0]} to {wanted[-1]} of preprocessed_movies is there: "
+            "materialize at least one of them first"
+        )
+    return used, missing, latest_films(tables[d] for d in used)
+
+
+@daily_asset(
+    group="model",
+    kinds={"pandas", "json"},
+    io_manager="json",
+    code=_MODEL_CODE,
+    checks=METRICS_CHECKS,
+    ins={"preprocessed_movies": _LOOK_BACK},
+)
+def metrics(
+    context: dg.AssetExecutionContext,
+    preprocessed_movies: DayInputs,
+    trained_bundle: DayInputs,
+    training_threads: dg.ResourceParam[int],
+) -> Iterator[dg.Output[Any]]:
+    """How good the day's bundle is, beside the baselines, for films not yet released and for released ones.
+
+    A model of the same configuration is trained on the films released before the hold-out (the 24 months before
+    twelve months before the day, at least 300 films) and asked about the hold-out, which it has not seen. RMSE
+    is the main figure. The hold-out's predictions and the plots are kept beside the figures.
+    """
+
+    def make(day: date) -> DayOutput:
+        bundle: Bundle = trained_bundle[day]
+        _, _, films = _training_films(day, preprocessed_movies)
+        try:
+            evaluation = evaluate(films, bundle.metadata.config, until=hold_out_end(day), threads=training_threads)
+        except ValueError as error:
+            raise DayFailed(str(error)) from error
+        synthetic = bundle.metadata.synthetic
+        drawn = {
+            "predicted_against_actual": plots.predicted_against_actual(evaluation),
+            "residuals_by_year": plots.residuals_by_year(evaluation),
+            "feature_importance": plots.feature_importance(bundle.model),
+            "interval_calibration": plots.interval_coverage(evaluation),
+        }
+        return DayOutput(
+            value={
+                "partition": day.isoformat(),
+                "bundle_sha256": hashlib.sha256(bundle.to_bytes()).hexdigest(),
+                "synthetic": synthetic,
+                **evaluation.to_dict(),
+                "predictions": hold_out_to_json(evaluation.predictions),
+            },
+            facts=evaluation,
+            attachments={f"{name}.png": png for name, png in drawn.items()},
+            metadata={
+                "synthetic": synthetic,
+                **{
+                    f"{metric} {situation}": models["model"][metric]
+                    for situation, models in evaluation.figures.items()
+                    for metric in ("rmse", "mae", "interval_coverage")
+                },
+                "hold-out": f"{len(evaluation.predictions):,} films released from {evaluation.holdout_start} "
+                f"until {evaluation.until}"
+                + (", reaching further back for enough films" if evaluation.widened else ""),
+                "beside the baselines": table(
+                    {"situation": situation, "model": model, **figures}
+                    for situation, models in evaluation.figures.items()
+                    for model, figures in models.items()
+                ),
+                **{name.replace("_", " "): image(png, name) for name, png in drawn.items()},
+            },
+        )
+
+    yield from materialize_days(context, make, METRICS_CHECKS)
+
+
+@daily_asset(
+    group="model",
+    kinds={"json"},
+    io_manager="json",
+    code=("rating_model/gate.py", "rating_model/evaluation.py", "releases.py"),
+    checks=CHAMPION_BUNDLE,
+    # A decision rests on those of the days before: a backfill must go forwards.
+    deps=[
+        dg.AssetDep("champion_bundle", partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
+    ],
+)
+def champion_bundle(
+    context: dg.AssetExecutionContext,
+    trained_bundle: DayInputs,
+    metrics: DayInputs,
+    store: dg.ResourceParam[Storage],
+) -> Iterator[dg.Output[Any]]:
+    """The decision of the day: whether its bundle is released, why, and which champion is in force.
+
+    Released means: better than the baselines, and than the newest released day before it, on the films that both
+    hold-outs contain. Not being better is normal and always materializes; the check `released` then warns.
+    A released bundle is copied to `released/`, and `champion.json` moves to it unless a later day is in force.
+    """
+
+    def make(day: date) -> DayOutput:
+        bundle: Bundle = trained_bundle[day]
+        data = bundle.to_bytes()
+        candidate = champion_of(
+            data,
+            partition=day,
+            code_version=bundle.metadata.code_version,
+            synthetic=bundle.metadata.synthetic,
+        )
+        measured = metrics[day]
+        before = newest_released(store, before=day)
+        comparison = _compare(measured, before, metrics)
+        released, reasons = decide(
+            measured["figures"],
+            hold_out_start=date.fromisoformat(measured["holdout"]["start"]),
+            hold_out_end=date.fromisoformat(measured["holdout"]["until"]),
+            champion=before.partition if before else None,
+            comparison=comparison,
+        )
+        decision = Decision(
+            partition=day,
+            released=released,
+            reasons=reasons,
+            candidate=candidate,
+            compared_with=before,
+            compared_films=comparison.films if comparison else 0,
+            rmse={"candidate": dict(comparison.new_rmse), "champion": dict(comparison.old_rmse)} if comparison else {},
+            champion_in_force=candidate if released else before,
+            synthetic=candidate.synthetic,
+        )
+
+        def publish() -> None:
+            if released:
+                release(store, data, candidate, reasons=reasons, now=datetime.now(UTC))
+
+        in_force = decision.champion_in_force
+        return DayOutput(
+            value=decision.model_dump(mode="json"),
+            publish=publish,
+            metadata={
+                "synthetic": candidate.synthetic,
+                "released": released,
+                "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in reasons)),
+                "champion in force": f"{in_force.partition} ({in_force.sha256[:12]})" if in_force else "none yet",
+                "compared with": str(before.partition) if before else "no earlier release",
+                "films in both hold-outs": decision.compared_films,
+            },
+        )
+
+    yield from materialize_days(context, make, CHAMPION_BUNDLE)
+
+
+def _compare(measured: Mapping[str, Any], champion: Champion | None, metrics: DayInputs) -> Comparison | None:
+    """Both on the films that both hold-outs contain; None without a champion or without its hold-out."""
+    if champion is None:
+        return None
+    try:
+        then = metrics[champion.partition]
+    except MissingDay:
+        return None
+    return compare(hold_out_from_json(measured["predictions"]), hold_out_from_json(then["predictions"]))

@@ -1,0 +1,291 @@
+"""The checks of every asset, for one day.
+
+A check says whether a day's result may be believed; blocking ones keep it from its final name. What a table must
+look like stands in `schemas`; how bad an error must be is decided here, as a constant with a name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pandera.pandas as pa
+
+from movie_platform.daily import DayCheck, DayOutput, Verdict
+from movie_platform.partitions import Window, inference_window, training_window
+from movie_platform.rating_model.bundle import Bundle
+from movie_platform.rating_model.evaluation import Evaluation
+from movie_platform.releases import Decision
+from movie_platform.schemas import (
+    DECISIONS,
+    FILMS,
+    HOLD_OUT,
+    METRICS,
+    PREDICTED_RATINGS,
+    RAW_ITEMS,
+    violations,
+)
+from movie_platform.tmdb.collection import Collection
+from movie_platform.tmdb.films import Films
+
+TOLERATED_SHORTFALL = 0.005
+"""Share of the films that the API announced which may be missing from its pages."""
+TOLERATED_REFUSALS = 0.05
+"""Share of a day's items that preprocessing may refuse."""
+THIN_UNTIL = date(1930, 1, 1)
+"""A window that ends before may have no film at all with enough votes; every later one has some."""
+
+_WindowOf = Callable[[date], Window]
+
+
+def _may_be_empty(window: Window) -> bool:
+    return window.last < THIN_UNTIL
+
+
+def _schema_verdict(tables: Mapping[str, tuple[pa.DataFrameSchema, pd.DataFrame]]) -> Verdict:
+    found = {name: violations(schema, frame) for name, (schema, frame) in tables.items()}
+    broken = [f"{name}: {sentence}" for name, sentences in found.items() for sentence in sentences]
+    rows = {f"rows of {name}": len(frame) for name, (_, frame) in tables.items()}
+    if broken:
+        listing = dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in broken))
+        return Verdict(passed=False, summary="; ".join(broken[:3]) + ".", evidence={"violations": listing, **rows})
+    counted = ", ".join(f"{count:,} {name}" for name, count in rows.items())
+    return Verdict(passed=True, summary=f"Nothing violates the schema ({counted}).", evidence=rows)
+
+
+def _raw_schema(window: Window, output: DayOutput) -> Verdict:
+    if not output.value and _may_be_empty(window):
+        return Verdict(passed=True, summary="There are no items.", evidence={"rows of items": 0})
+    return _schema_verdict({"items": (RAW_ITEMS, pd.DataFrame(output.value))})
+
+
+def _complete(window: Window, output: DayOutput) -> Verdict:
+    collection: Collection = output.facts
+    kept, announced = len(collection.items), collection.announced
+    # Films set aside as strays were announced too.
+    short = 1 - (kept + collection.strays) / announced if announced else 0.0
+    enough = kept > 0 or (announced == 0 and _may_be_empty(window))
+    passed = enough and short <= TOLERATED_SHORTFALL
+    judged = "complete" if passed else "incomplete"
+    return Verdict(
+        passed=passed,
+        summary=f"The window is {judged}: {kept:,} films kept of {announced:,} announced by the API.",
+        evidence={"films kept": kept, "films announced": announced, "shortfall": f"{max(short, 0):.2%}"},
+    )
+
+
+def _inside(window: Window, output: DayOutput) -> Verdict:
+    items: Sequence[Mapping[str, Any]] = output.value
+    dates = pd.to_datetime(
+        pd.Series([item.get("release_date") for item in items], dtype=object),
+        errors="coerce",
+        format="%Y-%m-%d",
+    )
+    outside = dates.notna() & ~dates.between(pd.Timestamp(window.first), pd.Timestamp(window.last))
+    strays: int = output.facts.strays
+    summary = f"{len(items) - int(outside.sum()):,} of {len(items):,} films lie within {window.first} to {window.last}"
+    examples = [items[i].get("id") for i in outside.to_numpy().nonzero()[0][:5]]
+    return Verdict(
+        passed=not outside.any(),
+        summary=f"{summary}; {strays} outside were set aside.",
+        evidence={"set aside": strays, "undated": int(dates.isna().sum()), "ids outside": examples},
+    )
+
+
+def _raw_checks(window_name: str, window_of: _WindowOf) -> list[DayCheck]:
+    return [
+        DayCheck(
+            name="schema",
+            description="Items as a table (Pandera): each id once, and no field that is read later has vanished.",
+            examine=lambda day, output: _raw_schema(window_of(day), output),
+        ),
+        DayCheck(
+            name="complete",
+            description=f"There are films (a window that ends before {THIN_UNTIL.year} may be empty), and at most "
+            f"{TOLERATED_SHORTFALL:.1%} of those announced are missing.",
+            examine=lambda day, output: _complete(window_of(day), output),
+        ),
+        DayCheck(
+            name="inside_window",
+            description=f"Every release date lies inside the day's {window_name} window.",
+            examine=lambda day, output: _inside(window_of(day), output),
+        ),
+    ]
+
+
+RAW_MOVIES = _raw_checks("training", training_window)
+RAW_UPCOMING_MOVIES = _raw_checks("inference", inference_window)
+
+
+def _films_schema(window: Window, output: DayOutput) -> Verdict:
+    films: Films = output.facts
+    if films.table.empty and not films.refused and _may_be_empty(window):
+        return Verdict(passed=True, summary="There were no items.", evidence={"rows of films": 0})
+    return _schema_verdict({"films": (FILMS, output.value)})
+
+
+def _usable(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    films: Films = output.facts
+    total = len(films.table) + len(films.refused)
+    share = len(films.refused) / total if total else 0.0
+    return Verdict(
+        passed=share <= TOLERATED_REFUSALS,
+        summary=f"{len(films.refused):,} of {total:,} items ({share:.1%}) could not be used; "
+        f"at most {TOLERATED_REFUSALS:.0%} may be.",
+        evidence={"refused": len(films.refused), "items": total},
+    )
+
+
+def _preprocessed_checks(window_of: _WindowOf) -> list[DayCheck]:
+    return [
+        DayCheck(
+            name="schema",
+            description="One row a film, typed and within bounds (Pandera).",
+            examine=lambda day, output: _films_schema(window_of(day), output),
+        ),
+        DayCheck(
+            name="usable_rows",
+            description=f"At most {TOLERATED_REFUSALS:.0%} of the day's items had to be refused.",
+            examine=_usable,
+        ),
+    ]
+
+
+PREPROCESSED_MOVIES = _preprocessed_checks(training_window)
+PREPROCESSED_UPCOMING_MOVIES = _preprocessed_checks(inference_window)
+
+
+def _repeats(day: date, output: DayOutput) -> Verdict:
+    bundle = Bundle.from_bytes(output.value.to_bytes())
+    bundle.check_probes()
+    if bundle.metadata.partition != day:
+        return Verdict(passed=False, summary=f"The bundle says that it is of {bundle.metadata.partition}.")
+    return Verdict(
+        passed=True,
+        summary="Read back from its bytes, the bundle repeats the predictions that it made when trained.",
+    )
+
+
+TRAINED_BUNDLE = [
+    DayCheck(
+        name="loads_and_repeats",
+        description="Read back from its bytes, the bundle predicts for its probe films just what it did when trained.",
+        examine=_repeats,
+    )
+]
+
+
+def _metrics_schema(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    evaluation: Evaluation = output.facts
+    return _schema_verdict(
+        {"hold-out films": (HOLD_OUT, evaluation.predictions), "figures": (METRICS, evaluation.table)}
+    )
+
+
+def _beats_baselines(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    evaluation: Evaluation = output.facts
+    lost = []
+    shown: dict[str, Any] = {}
+    for situation, models in evaluation.figures.items():
+        ours = models["model"]["rmse"]
+        shown[f"RMSE {situation}"] = ours
+        for name, figures in models.items():
+            if name != "model":
+                shown[f"RMSE {situation}, {name}"] = figures["rmse"]
+                if ours >= figures["rmse"]:
+                    lost.append(f"{situation}: RMSE {ours:.3f} is not below {name}'s {figures['rmse']:.3f}")
+    return Verdict(
+        passed=not lost,
+        summary="; ".join(lost) + "." if lost else "The model beats every baseline.",
+        evidence=shown,
+    )
+
+
+METRICS_CHECKS = [
+    DayCheck(
+        name="schema",
+        description="Hold-out predictions and figures, as tables (Pandera): complete, finite, ratings within 0..10.",
+        examine=_metrics_schema,
+    ),
+    DayCheck(
+        name="beats_baselines",
+        description="RMSE is below both baselines' in both situations. A warning: the gate decides.",
+        examine=_beats_baselines,
+        blocking=False,
+    ),
+]
+
+
+def _decision_schema(day: date, output: DayOutput) -> Verdict:
+    decision = Decision.model_validate(output.value)
+    in_force = decision.champion_in_force
+    table = pd.DataFrame(
+        {
+            "partition": pd.to_datetime([decision.partition]),
+            "released": [decision.released],
+            "reason": pd.Series([" ".join(decision.reasons)], dtype="str"),
+            "candidate_sha256": pd.Series([decision.candidate.sha256], dtype="str"),
+            "in_force_partition": pd.to_datetime(pd.Series([in_force.partition if in_force else None])),
+        }
+    )
+    verdict = _schema_verdict({"decisions": (DECISIONS, table)})
+    if verdict.passed and decision.partition != day:
+        return Verdict(passed=False, summary=f"The decision says that it is of {decision.partition}.")
+    return verdict
+
+
+def _released(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    decision = Decision.model_validate(output.value)
+    return Verdict(
+        passed=decision.released,
+        summary=" ".join(decision.reasons),
+        evidence={"films in both hold-outs": decision.compared_films},
+    )
+
+
+CHAMPION_BUNDLE = [
+    DayCheck(
+        name="schema",
+        description="The decision is complete and does not contradict itself (pydantic, Pandera).",
+        examine=_decision_schema,
+    ),
+    DayCheck(
+        name="released",
+        description="The gate released the day's bundle. Not being better than the champion is normal: a warning.",
+        examine=_released,
+        blocking=False,
+    ),
+]
+
+
+def _predictions_schema(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    return _schema_verdict({"predictions": (PREDICTED_RATINGS, output.value)})
+
+
+def _every_film(day: date, output: DayOutput) -> Verdict:
+    table: pd.DataFrame = output.value
+    asked: set[int] = output.facts
+    missing = asked - set(table["id"])
+    later = table["release_date"] > pd.Timestamp(day)
+    asked_wrongly = int((later & (table["situation"] != "unreleased")).sum())
+    return Verdict(
+        passed=not missing and not asked_wrongly,
+        summary=f"{len(asked) - len(missing):,} of {len(asked):,} upcoming films have a prediction; "
+        f"{asked_wrongly} films of after {day} were asked as released.",
+        evidence={"films": len(asked), "missing": len(missing), "still to be released": int(later.sum())},
+    )
+
+
+PREDICTED = [
+    DayCheck(
+        name="schema",
+        description="Predictions and intervals within 0..10 and in order, texts and genres as preprocessed (Pandera).",
+        examine=_predictions_schema,
+    ),
+    DayCheck(
+        name="every_film",
+        description="Every upcoming film has a prediction, and none released after the day was asked with votes.",
+        examine=_every_film,
+    ),
+]

@@ -1,0 +1,130 @@
+"""The command line, `movie-platform`: arguments in, text out. What a command does belongs to `operations`."""
+
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+import click
+from dotenv import load_dotenv
+from rich.console import Console
+
+from movie_platform.partitions import days, last_complete_day, parse_day
+from movie_platform.settings import Settings, SettingsError, load_settings
+from movie_platform.storage import ObjectNotFound, Storage, StorageError, open_storage
+
+_DEMO_DAYS = 3
+
+
+class _Day(click.ParamType[date]):
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            return value if isinstance(value, date) else parse_day(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Collect TMDB's films day by day, train a rating model, release it, and rank upcoming films.
+
+    Settings are environment variables, or lines of a file named .env; .env.example names them all.
+    """
+
+
+@cli.command()
+@click.option("--from", "first", type=_Day(), required=True, help="First day.")
+@click.option("--to", "last", type=_Day(), required=True, help="Last day, included.")
+def backfill(first: date, last: date) -> None:
+    """Make every asset of a range of days that is missing, in date order.
+
+    Finished days are left alone, so the command can be repeated after a failure. Ends with status 1 and names what
+    is still missing if some days could not be made.
+    """
+    settings = load_settings()
+    _fill(settings, open_storage(settings.storage), first, last)
+
+
+@cli.command()
+@click.option("--from", "first", type=_Day(), required=True, help="First day.")
+@click.option("--to", "last", type=_Day(), required=True, help="Last day, included.")
+def report(first: date, last: date) -> None:
+    """Show the metrics of a range of days beside the baselines, and the best upcoming films of its last day."""
+    settings = load_settings()
+    _report(open_storage(settings.storage), days(first, last))
+
+
+@cli.command()
+def demo() -> None:
+    """Make the first three days and show what came out."""
+    settings = load_settings()
+    storage = open_storage(settings.storage)
+    first = settings.first_partition
+    last = min(first + timedelta(days=_DEMO_DAYS - 1), last_complete_day(datetime.now(UTC).date()))
+    _fill(settings, storage, first, last)
+    _report(storage, days(first, last))
+    Console().print(
+        "\nWhat next:\n"
+        "  make ui                                        the Dagster UI: lineage, days, checks, plots\n"
+        f"  make backfill FROM={first} TO={first + timedelta(days=12)}   a whole cycle of windows: every film\n"
+        f"  {storage.url('metrics')}   figures and plots as files",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _fill(settings: Settings, storage: Storage, first: date, last: date) -> None:
+    newest = last_complete_day(datetime.now(UTC).date())
+    if not settings.first_partition <= first <= last <= newest:
+        raise click.UsageError(
+            f"{first} to {last} is not a range of days from {settings.first_partition} "
+            f"(MOVIE_PLATFORM_FIRST_PARTITION) to {newest} (yesterday)"
+        )
+    import dagster as dg  # noqa: PLC0415
+
+    from movie_platform.assets import ASSETS  # noqa: PLC0415
+    from movie_platform.assets.policy import DAYS_IN_A_RUN  # noqa: PLC0415
+    from movie_platform.definitions import daily_job  # noqa: PLC0415
+    from movie_platform.operations.backfill import backfill as run_backfill  # noqa: PLC0415
+
+    if settings.dagster_home is None:
+        raise SettingsError("DAGSTER_HOME is not set: name a folder for Dagster's records, or use make, which does")
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        left = run_backfill(
+            dg.reconstructable(daily_job),
+            instance,
+            storage,
+            assets=[asset.key.path[-1] for asset in ASSETS],
+            first=first,
+            last=last,
+            at_most=DAYS_IN_A_RUN,
+            announce=lambda text: click.echo(text, err=True),
+        )
+    missing = {asset: sorted(lacking) for asset, lacking in left.items() if lacking}
+    if missing:
+        lines = [f"  {asset}: {', '.join(map(str, lacking))}" for asset, lacking in missing.items()]
+        raise click.ClickException("these days could not be made; the reasons stand above:\n" + "\n".join(lines))
+
+
+def _report(storage: Storage, shown: list[date]) -> None:
+    from movie_platform.operations.report import best_upcoming, champion_line, metrics_table, refusals  # noqa: PLC0415
+
+    console = Console()
+    console.print(metrics_table(storage, shown))
+    for line in refusals(storage, shown):
+        console.print(line, highlight=False)
+    try:
+        console.print(best_upcoming(storage, shown[-1]))
+    except ObjectNotFound:
+        console.print(f"There are no predicted ratings of {shown[-1]}.")
+    console.print(champion_line(storage), highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; settings and storage that make no sense end it with a message instead of a stack."""
+    load_dotenv(".env")  # as `dagster dev` does, so that its AWS lines reach boto3 too
+    try:
+        cli()
+    except (SettingsError, StorageError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)

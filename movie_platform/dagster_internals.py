@@ -1,0 +1,71 @@
+"""The one place that touches Dagster's private parts: events of one day, recorded while a range run goes on.
+
+Dagster 1.13 records the materializations of a range run after the last day, for every day of the range, and check
+results without their day. Here the same events are made day by day, with Dagster's own functions, so that code
+version, data version and provenance are those that Dagster itself would write. dagster is pinned exactly;
+`test_daily` fails when an upgrade changes what is used here. Nothing else belongs here.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
+from dagster._core.definitions.metadata import normalize_metadata
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.execute_step import _get_output_asset_events
+from dagster_shared.utils.warnings import disable_dagster_warnings
+
+OWN_EVENTS: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+"""Metadata of an output whose IO manager records the materializations itself: Dagster then adds none."""
+
+
+def materialization_events(
+    context: dg.OutputContext, day: date, *, data_version: str, metadata: Mapping[str, Any]
+) -> Iterator[DagsterEvent]:
+    """The materialization of one day of the asset that `context` stores."""
+    step, version = context.step_context, dg.DataVersion(data_version)
+    with disable_dagster_warnings():  # stating a data version is marked as beta
+        output = dg.Output(None, data_version=version)
+    for event in _get_output_asset_events(
+        context.asset_key,
+        [day.isoformat()],
+        output,
+        step.op_def.output_def_named(context.name),
+        normalize_metadata(metadata),
+        step,
+        AssetExecutionType.MATERIALIZATION,
+    ):
+        assert isinstance(event, dg.AssetMaterialization)
+        yield DagsterEvent.asset_materialization(step, event)
+    # An asset that depends on its own earlier days finds this one as the newest when its next day is recorded.
+    step.set_data_version(context.asset_key, version)
+
+
+def check_event(
+    context: dg.OutputContext,
+    day: date,
+    *,
+    name: str,
+    passed: bool,
+    blocking: bool,
+    description: str,
+    metadata: Mapping[str, Any],
+) -> DagsterEvent:
+    """The result of one check on one day of the asset that `context` stores."""
+    return DagsterEvent.asset_check_evaluation(
+        context.step_context,
+        AssetCheckEvaluation(
+            asset_key=context.asset_key,
+            check_name=name,
+            passed=passed,
+            metadata=metadata,
+            severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+            description=description,
+            blocking=blocking,
+            partition=day.isoformat(),
+        ),
+    )

@@ -1,0 +1,77 @@
+"""The definitions that Dagster loads: everything the other modules declare, put together once.
+
+`build_definitions` takes what a test or another deployment wants to be different. No asset, check or rule is
+defined here.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from movie_platform.assets import ASSETS
+from movie_platform.automation import DAILY, JOBS
+from movie_platform.console import console_logger
+from movie_platform.daily import EXECUTOR
+from movie_platform.io_managers import (
+    BundleIOManager,
+    FilmsIOManager,
+    JsonIOManager,
+    JsonLinesIOManager,
+    PredictionsIOManager,
+)
+from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.resources import TmdbCollector
+from movie_platform.settings import Settings, load_settings
+from movie_platform.storage import open_storage
+
+TRAINING_THREADS = 1
+"""One: LightGBM's threads wait for one another by spinning, so that two took up to three times as long as one on two
+cores that something else used as well. The bytes of a bundle do not depend on it."""
+
+
+def build_definitions(
+    *, settings: Settings | None = None, resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """The platform's definitions, with the given settings (default: the environment's) and resources replaced by key.
+
+    Raises `SettingsError` when a setting makes no sense.
+    """
+    settings = settings or load_settings()
+    storage = open_storage(settings.storage)
+    return dg.Definitions(
+        assets=ASSETS,
+        jobs=JOBS,
+        executor=EXECUTOR,
+        loggers={"console": console_logger},
+        resources={
+            "json_lines": JsonLinesIOManager(storage),
+            "films": FilmsIOManager(storage),
+            "predictions": PredictionsIOManager(storage),
+            "bundle": BundleIOManager(storage),
+            "json": JsonIOManager(storage),
+            "store": storage,
+            "tmdb": _tmdb(settings),
+            "min_vote_count": settings.min_vote_count,
+            "training_config": TrainingConfig(),
+            "training_threads": TRAINING_THREADS,
+            **(resources or {}),
+        },
+    )
+
+
+def _tmdb(settings: Settings) -> dg.ResourceDefinition:
+    @dg.resource(description=f"TMDB's films, from: {settings.source.value}")
+    def tmdb(_: dg.InitResourceContext) -> Iterator[TmdbCollector]:
+        with TmdbCollector(settings) as collector:
+            yield collector
+
+    return tmdb
+
+
+defs = build_definitions()
+
+
+def daily_job() -> dg.JobDefinition:
+    """The job `daily`, for those who run it without the UI."""
+    return defs.resolve_job_def(DAILY)

@@ -1,0 +1,94 @@
+"""Fill a range of days: find what is missing, in as few runs as possible, in date order, in this process.
+
+Which days are missing is decided by Dagster's record *and* the store: a day that is recorded but whose file is gone
+is missing, and so is a file that no run has recorded.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from movie_platform.console import SHORT_LOG
+from movie_platform.partitions import days
+from movie_platform.storage import Storage
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run to be made: consecutive days that lack the same assets."""
+
+    first: date
+    last: date
+    assets: tuple[str, ...]
+
+    def __str__(self) -> str:
+        span = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        return f"{span}: {', '.join(self.assets)}"
+
+
+def missing_days(
+    instance: dg.DagsterInstance, storage: Storage, assets: Collection[str], wanted: Sequence[date]
+) -> dict[str, set[date]]:
+    """By asset, the days that have no recorded materialization or no file under their final name."""
+    missing = {}
+    for asset in assets:
+        recorded = instance.get_materialized_partitions(dg.AssetKey(asset))
+        # The day is the file's name up to its extension; folders beside it hold attachments.
+        stored = {key.split("/")[1].partition(".")[0] for key in storage.list(asset) if key.count("/") == 1}
+        missing[asset] = {day for day in wanted if day.isoformat() not in recorded & stored}
+    return missing
+
+
+def plan_runs(missing: Mapping[str, Collection[date]], *, at_most: int) -> list[PlannedRun]:
+    """The fewest runs of at most `at_most` consecutive days, in date order, that make just what is missing."""
+    runs: list[PlannedRun] = []
+    for day in sorted(set().union(*missing.values())):
+        assets = tuple(asset for asset, lacking in missing.items() if day in lacking)
+        if runs and _continues(runs[-1], day, assets, at_most):
+            runs[-1] = PlannedRun(runs[-1].first, day, assets)
+        else:
+            runs.append(PlannedRun(day, day, assets))
+    return runs
+
+
+def _continues(run: PlannedRun, day: date, assets: tuple[str, ...], at_most: int) -> bool:
+    return run.assets == assets and run.last + timedelta(days=1) == day and (day - run.first).days < at_most
+
+
+def backfill(
+    job: ReconstructableJob,
+    instance: dg.DagsterInstance,
+    storage: Storage,
+    *,
+    assets: Sequence[str],
+    first: date,
+    last: date,
+    at_most: int,
+    announce: Callable[[str], Any],
+) -> dict[str, set[date]]:
+    """Make everything that is missing between two days, both included; returns what is missing afterwards.
+
+    Safe to repeat: finished days are left alone. A day that fails does not keep the others from being made.
+    """
+    wanted = days(first, last)
+    runs = plan_runs(missing_days(instance, storage, assets, wanted), at_most=at_most)
+    if not runs:
+        announce(f"Nothing is missing from {first} to {last}.")
+    for number, run in enumerate(runs, start=1):
+        announce(f"Run {number} of {len(runs)}, {run}")
+        dg.execute_job(
+            job,
+            instance=instance,
+            asset_selection=[dg.AssetKey(asset) for asset in run.assets],
+            run_config=SHORT_LOG,
+            tags={
+                ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(),
+                ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat(),
+            },
+        )
+    return missing_days(instance, storage, assets, wanted)

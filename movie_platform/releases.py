@@ -1,0 +1,163 @@
+"""What is released: the copies under `released/`, the pointer `champion.json` and its history, on `storage`.
+
+The platform releases, the service reads; both take the names and the documents from here. Whether a bundle is good
+enough is decided elsewhere (`rating_model.gate`); here a decision is only carried out, so that
+
+- the pointer always names the newest *partition* that was released: releasing an older day never takes over;
+- the released copy is never rewritten, and exists before anything names it; the pointer moves last;
+- two writers never lose one another's release (compare-and-swap), and releasing again changes nothing.
+"""
+
+import hashlib
+import re
+from datetime import UTC, date, datetime
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from movie_platform.storage import Conflict, ObjectNotFound, Storage, StorageError
+
+POINTER = "champion.json"
+HISTORY = "champion_history"
+DECISIONS = "champion_bundle"
+_ATTEMPTS = 20
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+class Champion(BaseModel):
+    """A released bundle, and the content of `champion.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: date
+    sha256: str
+    """Of the whole file at `path`."""
+    path: str
+    """The key of the released copy in the storage."""
+    code_version: str
+    synthetic: bool
+    """Trained on the built-in synthetic catalogue: its predictions say nothing about real films."""
+
+
+class Decision(BaseModel):
+    """The document of `champion_bundle`: what the gate said of day `partition`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: date
+    released: bool
+    reasons: list[str]
+    """Sentences for a person, whichever way it went."""
+    candidate: Champion
+    """The bundle of the day; its `path` exists only if it was released."""
+    compared_with: Champion | None
+    """The newest released partition before this day, if there was one."""
+    compared_films: int
+    """How many films both hold-outs contain."""
+    rmse: dict[str, dict[str, float]]
+    """Of `candidate` and `champion`, by situation, on the films that both hold-outs contain."""
+    champion_in_force: Champion | None
+    """The newest released partition up to and including this day."""
+    synthetic: bool
+
+
+class HistoryEntry(BaseModel):
+    """An object of `champion_history/`: the only place where the time of a release is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event: Literal["release"]
+    champion: Champion
+    reasons: list[str]
+    at: datetime
+    now_in_force: bool
+    """False for a day older than the one in force at that moment."""
+
+
+def champion_of(bundle: bytes, *, partition: date, code_version: str, synthetic: bool) -> Champion:
+    """The champion that a bundle would be."""
+    sha256 = hashlib.sha256(bundle).hexdigest()
+    return Champion(
+        partition=partition,
+        sha256=sha256,
+        path=f"released/{partition}-{sha256[:12]}.zip",
+        code_version=code_version,
+        synthetic=synthetic,
+    )
+
+
+def release(storage: Storage, bundle: bytes, champion: Champion, *, reasons: list[str], now: datetime) -> bool:
+    """Make `champion` a released bundle; returns whether the pointer names it afterwards.
+
+    Safe to repeat after a crash at any point. Raises `StorageError` when other writers keep moving the pointer.
+    """
+    if hashlib.sha256(bundle).hexdigest() != champion.sha256:
+        raise ValueError(f"the bundle of {champion.partition} is not the one that was judged: its SHA-256 differs")
+    storage.put_new(champion.path, bundle)
+    in_force = _point_to(storage, champion)
+    name = f"release-{champion.partition}-{champion.sha256[:12]}.json"
+    if not any(key.endswith(name) for key in storage.list(HISTORY)):
+        entry = HistoryEntry(event="release", champion=champion, reasons=reasons, at=now, now_in_force=in_force)
+        storage.put_new(f"{HISTORY}/{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{name}", _json(entry))
+    return in_force
+
+
+def _point_to(storage: Storage, champion: Champion) -> bool:
+    for _ in range(_ATTEMPTS):
+        current = storage.get_versioned(POINTER)
+        if current is not None:
+            in_force = _parse(Champion, current.data, storage.url(POINTER))
+            if in_force == champion:
+                return True
+            if in_force.partition > champion.partition:
+                return False
+        try:
+            storage.swap(POINTER, _json(champion), expected=current.version if current else None)
+        except Conflict:
+            continue
+        return True
+    raise StorageError(f"{storage.url(POINTER)} was moved by others {_ATTEMPTS} times in a row; try again")
+
+
+def read_pointer(storage: Storage) -> Champion | None:
+    """The champion that is in force now; None before the first release."""
+    try:
+        return _parse(Champion, storage.get(POINTER), storage.url(POINTER))
+    except ObjectNotFound:
+        return None
+
+
+def read_released(storage: Storage, champion: Champion) -> bytes:
+    """The bytes of a released bundle, exactly those that were released; raises `StorageError` if they are not."""
+    data = storage.get(champion.path)
+    if hashlib.sha256(data).hexdigest() != champion.sha256:
+        raise StorageError(f"{storage.url(champion.path)} is damaged: its SHA-256 is not {champion.sha256}")
+    return data
+
+
+def read_history(storage: Storage) -> list[HistoryEntry]:
+    """Every release, oldest first."""
+    return [_parse(HistoryEntry, storage.get(key), storage.url(key)) for key in storage.list(HISTORY)]
+
+
+def newest_released(storage: Storage, *, before: date) -> Champion | None:
+    """The champion of the newest day before `before` whose gate released it; None if there is none."""
+    for key in reversed(storage.list(DECISIONS)):
+        match = re.fullmatch(rf"{DECISIONS}/(\d{{4}}-\d\d-\d\d)\.json", key)
+        if match and date.fromisoformat(match[1]) < before:
+            decision = _parse(Decision, storage.get(key), storage.url(key))
+            if decision.released:
+                return decision.candidate
+    return None
+
+
+def _json(document: BaseModel) -> bytes:
+    return (document.model_dump_json(indent=1) + "\n").encode()
+
+
+def _parse(kind: type[_Document], data: bytes, url: str) -> _Document:
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors())
+        raise StorageError(f"{url} is not a {kind.__name__} document ({problems}): restore it from a backup") from error

@@ -1,0 +1,192 @@
+"""The Pandera schemas of every table, and how a violation is put into words.
+
+What a table must look like, whatever day it is of. What depends on the day (its window, what was announced) belongs
+to `checks`; how a table is stored, to `io_managers`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+from pandera.errors import SchemaErrors
+
+from movie_platform.tmdb.reference import GENRES, LANGUAGES
+
+GENRE_NAMES = frozenset(GENRES.values())
+RATING = pa.Check.in_range(0, 10)
+SITUATIONS = ("unreleased", "released")
+
+PREDICTED_RATINGS_COLUMNS = pyarrow.schema(
+    [
+        ("id", pyarrow.int64()),
+        ("title", pyarrow.string()),
+        ("original_title", pyarrow.string()),
+        ("overview", pyarrow.string()),
+        ("release_date", pyarrow.date32()),
+        ("genres", pyarrow.list_(pyarrow.string())),
+        ("original_language", pyarrow.string()),
+        ("poster_path", pyarrow.string()),
+        ("situation", pyarrow.string()),
+        ("prediction", pyarrow.float64()),
+        ("low", pyarrow.float64()),
+        ("high", pyarrow.float64()),
+        ("bundle_sha256", pyarrow.string()),
+        ("bundle_partition", pyarrow.date32()),
+        ("synthetic", pyarrow.bool_()),
+    ]
+)
+"""The file of `predicted_ratings`."""
+
+
+def _unique(ids: "pd.Series[Any]") -> "pd.Series[bool]":
+    # Items without an integer id cannot be told apart; preprocessing refuses them.
+    integers = ids.map(lambda value: isinstance(value, int | np.integer) and not isinstance(value, bool))
+    return ~(ids.duplicated() & integers.astype(bool))
+
+
+# TMDB's items as they came: the fields that everything later reads must be there, unknown ones may. Single bad
+# values are not judged here; preprocessing refuses such rows, with a reason, and limits their share.
+RAW_ITEMS = pa.DataFrameSchema(
+    {
+        "id": pa.Column(None, pa.Check(_unique, error="each id appears once"), nullable=True),
+        **{
+            name: pa.Column(None, nullable=True)
+            for name in (
+                "title",
+                "original_title",
+                "overview",
+                "release_date",
+                "genre_ids",
+                "original_language",
+                "popularity",
+                "vote_average",
+                "vote_count",
+            )
+        },
+    },
+    strict=False,
+)
+
+
+def _known_genres(genres: pd.Series) -> "pd.Series[bool]":
+    return genres.map(GENRE_NAMES.issuperset)
+
+
+_FILM_COLUMNS = {
+    "id": pa.Column("int64", pa.Check.gt(0), unique=True),
+    "title": pa.Column("str", pa.Check.str_length(min_value=1)),
+    "original_title": pa.Column("str"),
+    "overview": pa.Column("str"),
+    "release_date": pa.Column("datetime64", coerce=True),
+    "genres": pa.Column(object, pa.Check(_known_genres, error="every genre is one of TMDB's")),
+    "original_language": pa.Column("str", pa.Check.isin(sorted(LANGUAGES))),
+    "poster_path": pa.Column("str", pa.Check.str_startswith("/"), nullable=True),
+    "synthetic": pa.Column("bool"),
+}
+
+FILMS = pa.DataFrameSchema(
+    {
+        **_FILM_COLUMNS,
+        "popularity": pa.Column("float64", pa.Check.ge(0), nullable=True),
+        "vote_average": pa.Column("float64", RATING),
+        "vote_count": pa.Column("int64", pa.Check.ge(0)),
+        "adult": pa.Column("bool"),
+        "video": pa.Column("bool"),
+    },
+    strict=True,
+)
+
+
+def _interval_holds_prediction(frame: pd.DataFrame) -> "pd.Series[bool]":
+    return (frame["low"] <= frame["prediction"]) & (frame["prediction"] <= frame["high"])
+
+
+PREDICTED_RATINGS = pa.DataFrameSchema(
+    {
+        **_FILM_COLUMNS,
+        "situation": pa.Column("str", pa.Check.isin(SITUATIONS)),
+        "prediction": pa.Column("float64", RATING),
+        "low": pa.Column("float64", RATING),
+        "high": pa.Column("float64", RATING),
+        "bundle_sha256": pa.Column("str", pa.Check.str_matches(r"^[0-9a-f]{64}$")),
+        "bundle_partition": pa.Column("datetime64", coerce=True),
+    },
+    checks=pa.Check(_interval_holds_prediction, error="low <= prediction <= high"),
+    strict=True,
+)
+
+HOLD_OUT = pa.DataFrameSchema(
+    {
+        "id": pa.Column("int64", pa.Check.gt(0), unique=True),
+        "release_date": pa.Column("datetime64", coerce=True),
+        "actual": pa.Column("float64", RATING),
+        "vote_count": pa.Column("int64", pa.Check.ge(0)),
+        **{
+            f"{situation}_{name}": pa.Column("float64", RATING)
+            for situation in SITUATIONS
+            for name in ("prediction", "low", "high")
+        },
+        "global_mean": pa.Column("float64", RATING),
+        "genre_mean": pa.Column("float64", RATING),
+    },
+    strict=True,
+)
+
+METRICS = pa.DataFrameSchema(
+    {
+        "situation": pa.Column("str", pa.Check.isin(SITUATIONS)),
+        "model": pa.Column("str"),
+        "metric": pa.Column("str"),
+        "value": pa.Column("float64"),
+        "films": pa.Column("int64", pa.Check.gt(0)),
+    },
+    unique=["situation", "model", "metric"],
+    strict=True,
+)
+
+DECISIONS = pa.DataFrameSchema(
+    {
+        "partition": pa.Column("datetime64", coerce=True),
+        "released": pa.Column("bool"),
+        "reason": pa.Column("str", pa.Check.str_length(min_value=1)),
+        "candidate_sha256": pa.Column("str", pa.Check.str_matches(r"^[0-9a-f]{64}$")),
+        "in_force_partition": pa.Column("datetime64", coerce=True, nullable=True),
+    },
+    checks=[
+        pa.Check(
+            lambda frame: frame["in_force_partition"].isna() | (frame["in_force_partition"] <= frame["partition"]),
+            error="the champion in force is not of a later day",
+        ),
+        pa.Check(
+            lambda frame: ~frame["released"] | (frame["in_force_partition"] == frame["partition"]),
+            error="a released bundle is in force on its own day",
+        ),
+    ],
+    strict=True,
+)
+
+
+def violations(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[str]:
+    """What is wrong with the table, a sentence each with up to three examples; empty if nothing is.
+
+    A table without rows is wrong: every later figure would be about nothing.
+    """
+    if frame.empty:
+        return ["the table has no rows"]
+    try:
+        schema.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        return _in_words(errors.failure_cases)
+    return []
+
+
+def _in_words(cases: pd.DataFrame) -> list[str]:
+    sentences = []
+    for (column, check), rows in cases.groupby(["column", "check"], sort=True, dropna=False):
+        examples: list[Any] = rows["failure_case"].head(3).tolist()
+        shown = ", ".join(str(example)[:80] for example in examples)
+        more = f" and {len(rows) - len(examples)} more" if len(rows) > len(examples) else ""
+        sentences.append(f"{column}: {check} does not hold for {shown}{more}")
+    return sentences

@@ -1,0 +1,117 @@
+"""Which runs a backfill makes, and that what is finished is left alone."""
+
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import dagster as dg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from movie_platform.operations.backfill import PlannedRun, backfill, missing_days, plan_runs
+from movie_platform.partitions import days
+from movie_platform.storage import open_storage
+from movie_platform_tests.tiny_graph import write_plan
+
+FIRST = date(2026, 1, 1)
+ASSETS = ("numbers", "doubled", "summed")
+
+
+def day(n: int) -> date:
+    return FIRST + timedelta(days=n - 1)
+
+
+def test_days_that_lack_the_same_are_one_run():
+    assert plan_runs({"a": set(days(day(1), day(6))), "b": set(days(day(1), day(6)))}, at_most=31) == [
+        PlannedRun(day(1), day(6), ("a", "b"))
+    ]
+
+
+def test_what_is_left_after_a_crash_is_two_runs_in_date_order():
+    """`a` was finished, `b` up to day 3, `c` not begun."""
+    missing = {"a": set(), "b": set(days(day(4), day(6))), "c": set(days(day(1), day(6)))}
+    assert plan_runs(missing, at_most=31) == [
+        PlannedRun(day(1), day(3), ("c",)),
+        PlannedRun(day(4), day(6), ("b", "c")),
+    ]
+
+
+def test_a_long_range_is_cut():
+    runs = plan_runs({"a": set(days(day(1), day(70)))}, at_most=31)
+    assert [(run.first, run.last) for run in runs] == [
+        (day(1), day(31)),
+        (day(32), day(62)),
+        (day(63), day(70)),
+    ]
+
+
+@given(
+    st.dictionaries(st.sampled_from(ASSETS), st.sets(st.integers(1, 60).map(day)), min_size=1),
+    st.integers(1, 31),
+)
+def test_the_runs_make_exactly_what_is_missing_in_date_order(missing, at_most):
+    runs = plan_runs(missing, at_most=at_most)
+
+    made = [(asset, made_day) for run in runs for made_day in days(run.first, run.last) for asset in run.assets]
+    assert len(made) == len(set(made))
+    assert set(made) == {(asset, lacking) for asset, all_lacking in missing.items() for lacking in all_lacking}
+    assert all(earlier.last < later.first for earlier, later in pairwise(runs))
+    assert all(len(days(run.first, run.last)) <= at_most for run in runs)
+
+
+def fill(instance: dg.DagsterInstance, folder: Path, first: int, last: int) -> tuple[dict[str, set[date]], list[str]]:
+    folder.mkdir(exist_ok=True)
+    said: list[str] = []
+    left = backfill(
+        dg.build_reconstructable_job(
+            "movie_platform_tests.tiny_graph", "tiny_graph", reconstructable_args=(str(folder),)
+        ),
+        instance,
+        open_storage(str(folder)),
+        assets=ASSETS,
+        first=day(first),
+        last=day(last),
+        at_most=31,
+        announce=said.append,
+    )
+    return left, said
+
+
+def test_a_backfill_is_one_run_and_a_second_one_has_nothing_to_do(instance, tmp_path):
+    left, said = fill(instance, tmp_path / "data", 1, 6)
+    assert left == {asset: set() for asset in ASSETS}
+    assert len(said) == 1
+
+    assert fill(instance, tmp_path / "data", 1, 6)[1] == ["Nothing is missing from 2026-01-01 to 2026-01-06."]
+    assert instance.get_runs_count() == 1
+
+
+def test_after_a_crash_only_what_is_missing_is_made(instance, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_plan(folder, crash=["2026-01-04"])
+    left, _ = fill(instance, folder, 1, 6)
+    assert left["numbers"] == {day(4), day(5), day(6)}
+
+    write_plan(folder)
+    finished = {path: path.stat().st_mtime_ns for path in (folder / "numbers").glob("2026*")}
+    left, said = fill(instance, folder, 1, 6)
+    assert left == {asset: set() for asset in ASSETS}
+    assert len(said) == 1, said
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_a_recorded_day_whose_file_is_gone_is_missing(instance, tmp_path):
+    folder = tmp_path / "data"
+    fill(instance, folder, 1, 3)
+    (folder / "doubled/2026-01-02.json").unlink()
+    assert missing_days(instance, open_storage(str(folder)), ASSETS, days(day(1), day(3)))["doubled"] == {day(2)}
+    left, _ = fill(instance, folder, 1, 3)
+    assert not any(left.values())
+
+
+def test_a_file_that_no_run_recorded_is_missing(instance, tmp_path):
+    folder = tmp_path / "data"
+    (folder / "numbers").mkdir(parents=True)
+    (folder / "numbers/2026-01-01.json").write_text('{"n": 1}')
+    assert missing_days(instance, open_storage(str(folder)), ["numbers"], [day(1)]) == {"numbers": {day(1)}}

@@ -1,0 +1,161 @@
+"""What is released stays, the pointer names the newest partition, and nobody's release is lost."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from movie_platform.releases import (
+    POINTER,
+    Champion,
+    Decision,
+    champion_of,
+    newest_released,
+    read_history,
+    read_pointer,
+    read_released,
+    release,
+)
+from movie_platform.storage import Conflict, Storage, StorageError, open_storage
+
+NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage(str(tmp_path))
+
+
+def candidate(day: str, content: bytes = b"bundle") -> tuple[bytes, Champion]:
+    data = content + day.encode()
+    return data, champion_of(data, partition=date.fromisoformat(day), code_version="abc", synthetic=False)
+
+
+def do_release(storage, day: str, content: bytes = b"bundle", *, now: datetime = NOW) -> bool:
+    data, champion = candidate(day, content)
+    return release(storage, data, champion, reasons=["It is better."], now=now)
+
+
+def test_a_release_makes_a_copy_a_pointer_and_an_entry_in_the_history(storage):
+    assert do_release(storage, "2026-01-05")
+
+    data, champion = candidate("2026-01-05")
+    assert read_pointer(storage) == champion
+    assert champion.path == f"released/2026-01-05-{champion.sha256[:12]}.zip"
+    assert read_released(storage, champion) == data
+    (entry,) = read_history(storage)
+    assert (entry.champion, entry.reasons, entry.at, entry.now_in_force) == (
+        champion,
+        ["It is better."],
+        NOW,
+        True,
+    )
+
+
+def test_the_pointer_holds_no_time(storage):
+    do_release(storage, "2026-01-05")
+    first = storage.get(POINTER)
+    storage.delete(POINTER)
+    do_release(storage, "2026-01-05", now=NOW + timedelta(days=3))
+    assert storage.get(POINTER) == first
+
+
+def test_an_older_day_is_released_without_taking_over(storage):
+    do_release(storage, "2026-01-05")
+    assert not do_release(storage, "2026-01-04", now=NOW + timedelta(hours=1))
+
+    assert read_pointer(storage).partition == date(2026, 1, 5)
+    assert [entry.now_in_force for entry in read_history(storage)] == [True, False]
+    assert storage.exists(candidate("2026-01-04")[1].path)
+
+
+def test_the_same_day_with_another_bundle_takes_over(storage):
+    do_release(storage, "2026-01-05")
+    assert do_release(storage, "2026-01-05", b"another", now=NOW + timedelta(hours=1))
+    assert read_pointer(storage) == candidate("2026-01-05", b"another")[1]
+    assert storage.exists(candidate("2026-01-05")[1].path), "the earlier copy stays"
+
+
+def test_releasing_again_changes_nothing(storage, tmp_path):
+    do_release(storage, "2026-01-05")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert do_release(storage, "2026-01-05", now=NOW + timedelta(days=1))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_release_that_died_after_moving_the_pointer_is_finished_by_the_next_attempt(storage):
+    do_release(storage, "2026-01-05")
+    for key in storage.list("champion_history"):
+        storage.delete(key)
+    do_release(storage, "2026-01-05")
+    assert len(read_history(storage)) == 1
+
+
+def test_releases_at_the_same_time_lose_none_and_the_newest_partition_wins(storage):
+    days = [f"2026-01-{n:02}" for n in range(1, 13)]
+    with ThreadPoolExecutor(len(days)) as pool:
+        list(pool.map(lambda day: do_release(storage, day), days))
+    assert read_pointer(storage).partition == date(2026, 1, 12)
+    assert {str(entry.champion.partition) for entry in read_history(storage)} == set(days)
+
+
+def test_a_pointer_that_never_stands_still_is_given_up_with_an_error(storage, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise Conflict("moved")
+
+    monkeypatch.setattr(storage, "swap", refuse)
+    with pytest.raises(StorageError, match="moved by others"):
+        do_release(storage, "2026-01-05")
+
+
+def test_another_bundle_than_the_judged_one_is_not_released(storage):
+    _, champion = candidate("2026-01-05")
+    with pytest.raises(ValueError, match="not the one that was judged"):
+        release(storage, b"something else", champion, reasons=[], now=NOW)
+    assert read_pointer(storage) is None
+
+
+def test_a_damaged_copy_is_not_read(storage):
+    do_release(storage, "2026-01-05")
+    _, champion = candidate("2026-01-05")
+    storage.put(champion.path, b"damaged")
+    with pytest.raises(StorageError, match="is damaged"):
+        read_released(storage, champion)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"partition": "2026-01-05"}', b"\xff\xfe"])
+def test_a_pointer_that_is_not_one_is_refused_with_its_place_and_a_remedy(storage, content):
+    storage.put(POINTER, content)
+    with pytest.raises(StorageError, match=r"champion\.json is not a Champion document .*restore it"):
+        read_pointer(storage)
+
+
+def decide(storage, day: str, *, released: bool) -> None:
+    _, champion = candidate(day)
+    decision = Decision(
+        partition=champion.partition,
+        released=released,
+        reasons=["Because."],
+        candidate=champion,
+        compared_with=None,
+        compared_films=0,
+        rmse={},
+        champion_in_force=champion if released else None,
+        synthetic=False,
+    )
+    storage.put(f"champion_bundle/{day}.json", json.dumps(decision.model_dump(mode="json")).encode())
+
+
+def test_the_newest_released_day_before_a_day(storage):
+    for day, released in [
+        ("2026-01-01", True),
+        ("2026-01-02", True),
+        ("2026-01-03", False),
+        ("2026-01-05", True),
+    ]:
+        decide(storage, day, released=released)
+    assert newest_released(storage, before=date(2026, 1, 5)).partition == date(2026, 1, 2)
+    assert newest_released(storage, before=date(2026, 1, 2)).partition == date(2026, 1, 1)
+    assert newest_released(storage, before=date(2026, 1, 1)) is None
