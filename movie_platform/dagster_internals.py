@@ -11,7 +11,10 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
 from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -45,6 +48,20 @@ def materialization_events(
     step.set_data_version(context.asset_key, version)
 
 
+def check_target(context: dg.OutputContext, day: date) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """The record of the day that its checks looked at; the UI counts a check as passed only for the newest one."""
+    newest = context.step_context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[day.isoformat()]), limit=1
+    ).records
+    return (
+        AssetCheckEvaluationTargetMaterializationData(
+            storage_id=newest[0].storage_id, run_id=newest[0].run_id, timestamp=newest[0].timestamp
+        )
+        if newest
+        else None
+    )
+
+
 def check_event(
     context: dg.OutputContext,
     day: date,
@@ -54,8 +71,9 @@ def check_event(
     blocking: bool,
     description: str,
     metadata: Mapping[str, Any],
+    target: AssetCheckEvaluationTargetMaterializationData | None,
 ) -> DagsterEvent:
-    """The result of one check on one day of the asset that `context` stores."""
+    """The result of one check on one day of the asset that `context` stores; see `check_target` for the target."""
     return DagsterEvent.asset_check_evaluation(
         context.step_context,
         AssetCheckEvaluation(
@@ -67,5 +85,6 @@ def check_event(
             description=description,
             blocking=blocking,
             partition=day.isoformat(),
+            target_materialization_data=target,
         ),
     )

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from movie_platform.dagster_internals import check_event, materialization_events
+from movie_platform.dagster_internals import check_event, check_target, materialization_events
 from movie_platform.daily import CheckedDay, DayFailed, DayStream
 from movie_platform.partitions import parse_day
 from movie_platform.rating_model.bundle import Bundle
@@ -91,6 +91,7 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
         """Store the days of the stream, one at a time, and record each one when it is safe."""
         stored = 0
         for checked in obj:
+            target = None
             if checked.refused:
                 self._keep_refused(obj.asset, checked)
             else:
@@ -99,6 +100,7 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
                     context, checked.day, data_version=metadata["sha256"], metadata=metadata
                 )
                 stored += 1
+                target = check_target(context, checked.day) if checked.verdicts else None
             for examined in checked.verdicts:
                 yield check_event(
                     context,
@@ -108,6 +110,7 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
                     blocking=examined.check.blocking,
                     description=examined.verdict.summary,
                     metadata={"day": checked.day.isoformat(), **examined.verdict.evidence},
+                    target=target,
                 )
         if not stored:  # raised from here, downstream assets are not begun; from the asset's body, they would be
             obj.raise_failures()

@@ -112,6 +112,20 @@ def test_each_day_has_its_own_check_result(instance, folder):
     assert "2026-01-05" in recorded(instance, "numbers"), "a warning refuses nothing"
 
 
+def test_the_record_of_checks_by_day_shows_each_day_as_it_went(instance, folder):
+    """As the UI counts them: a check has passed for a day only if it looked at the day's newest materialization."""
+    write_plan(folder, refuse=["2026-01-03"])
+    result = run(instance, folder, DAYS[0], DAYS[-1])
+
+    for event in events(result, instance, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        data = event.asset_check_evaluation_data
+        newest = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=data.asset_key, asset_partitions=[data.partition]), limit=1
+        ).records
+        target = data.target_materialization_data
+        assert (target.storage_id if target else None) == (newest[0].storage_id if newest else None), data.partition
+
+
 def test_a_single_refused_day_stops_what_follows_from_it(instance, folder):
     write_plan(folder, refuse=["2026-01-03"])
     result = run(instance, folder, "2026-01-03", "2026-01-03")
