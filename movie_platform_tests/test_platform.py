@@ -175,6 +175,7 @@ def test_in_a_range_a_day_that_fails_its_integrity_check_is_named_and_the_others
     assert recorded(instance, "trained_bundle") == DAYS
     bundle = Bundle.from_bytes((data / "trained_bundle/2026-01-03.zip").read_bytes())
     assert bundle.metadata.days_missing == (date(2026, 1, 2),)
+    assert not decision(data, "2026-01-02").released, "its bundle has not seen its own day"
     assert recorded(instance, "predicted_ratings") == ["2026-01-01", "2026-01-03"]
     assert "films kept of" in failures(instance, result)
 

@@ -181,9 +181,10 @@ def champion_bundle(
 ) -> Iterator[dg.Output[Any]]:
     """The decision of the day: whether its bundle is released, why, and which champion is in force.
 
-    Released means: better than the baselines, and than the newest released day before it, on the films that both
-    hold-outs contain. Not being better is normal and always materializes; the check `released` then warns.
-    A released bundle is copied to `released/`, and `champion.json` moves to it unless a later day is in force.
+    Released means: trained on the day's own films too, better than the baselines, and better than the newest released
+    day before it on the films that both hold-outs contain. Not being better is normal: the decision materializes all
+    the same, and the check `released` warns. A released bundle is copied to `released/`, and `champion.json` moves to
+    it unless a later day is in force.
     """
 
     def make(day: date) -> DayOutput:
@@ -204,6 +205,7 @@ def champion_bundle(
             hold_out_end=date.fromisoformat(measured["holdout"]["until"]),
             champion=before.partition if before else None,
             comparison=comparison,
+            has_own_day=day in bundle.metadata.days_used,
         )
         decision = Decision(
             partition=day,

@@ -28,17 +28,21 @@ def decide(
     hold_out_end: date,
     champion: date | None,
     comparison: Comparison | None,
+    has_own_day: bool,
 ) -> tuple[bool, list[str]]:
     """Return whether to release, and the reasons either way.
 
     ``figures`` are an ``Evaluation``'s. ``champion`` is the newest released day before, if there is one, and
     ``comparison`` both days on the films that both hold-outs contain (None when its hold-out is gone).
+    ``has_own_day`` says whether the bundle was trained on the films of its own day, too.
 
-    A bundle is released when its hold-out is of recent films, its RMSE is below every baseline's in both situations,
-    and its RMSE for unreleased films, what the platform is for, is below the champion's, without losing more than
-    1 % for released ones. Where the two cannot be compared the newer one is released.
+    A bundle is released when it has seen its own day (otherwise it is an older day's under a newer name, and would
+    stand in the way of the real one), its hold-out is of recent films, its RMSE is below every baseline's in both
+    situations, and its RMSE for unreleased films, what the platform is for, is below the champion's, without losing
+    more than 1 % for released ones. Where the two cannot be compared the newer one is released.
     """
-    against = _against_recency(hold_out_start, hold_out_end) + _against_baselines(figures)
+    against = [] if has_own_day else ["The films of the day itself were not collected, only those of earlier days."]
+    against += _against_recency(hold_out_start, hold_out_end) + _against_baselines(figures)
     if champion is None:
         in_favour = ["The model beats every baseline, and no bundle was released before."]
     elif comparison is None or comparison.films < MIN_SHARED_FILMS:
