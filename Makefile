@@ -46,6 +46,7 @@ clean:  ## Remove the environment, Dagster's records and caches (not the data)
 	rm -rf .venv .dagster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BIN)/.ready: locks/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/ \\$$//; /^uv==/p' locks/dev.lock)"
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.lock

@@ -19,6 +19,8 @@ def metrics_table(storage: Storage, days: Sequence[date]) -> Table:
         title="How far predictions are off, for films that the measured model has not seen\n"
         "(root mean squared error, in rating points of 10)",
         box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for name in ("day", "films", "asked as", "model", "genre mean", "mean", "80 % holds", "released"):
         is_text = name in {"day", "asked as", "released"}
