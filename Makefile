@@ -48,11 +48,13 @@ clean:  ## Remove the environment, Dagster's records and caches (not the data)
 $(BIN)/.ready: locks/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/ \\$$//; /^uv==/p' locks/dev.lock)"
+	awk '/^uv==/ {uv = 1; print; next} /^[^ ]/ {uv = 0} uv' locks/dev.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+# A link, so that the project's own folder follows the project's file; somebody's own file is left alone.
+$(DAGSTER_HOME)/dagster.yaml:
 	mkdir -p $(DAGSTER_HOME)
-	cp dagster.yaml $@
+	ln -sf $(CURDIR)/dagster.yaml $@

@@ -14,6 +14,7 @@ import pandera.pandas as pa
 
 from movie_platform.daily import DayCheck, DayOutput, Verdict
 from movie_platform.partitions import Window, inference_window, training_window
+from movie_platform.presentation import table
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.evaluation import Evaluation
 from movie_platform.releases import Decision
@@ -27,7 +28,7 @@ from movie_platform.schemas import (
     violations,
 )
 from movie_platform.tmdb.collection import Collection
-from movie_platform.tmdb.films import Films
+from movie_platform.tmdb.films import Films, Refusal
 
 TOLERATED_SHORTFALL = 0.005
 """Share of the films that the API announced which may be missing from its pages."""
@@ -36,6 +37,7 @@ TOLERATED_REFUSALS = 0.05
 THIN_UNTIL = date(1930, 1, 1)
 """A window that ends before may have no film at all with enough votes; every later one has some."""
 
+_EXAMPLES = 3
 _WindowOf = Callable[[date], Window]
 
 
@@ -133,7 +135,22 @@ def _usable(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
         passed=share <= TOLERATED_REFUSALS,
         summary=f"{len(films.refused):,} of {total:,} items ({share:.1%}) could not be used; "
         f"at most {TOLERATED_REFUSALS:.0%} may be.",
-        evidence={"refused": len(films.refused), "items": total},
+        evidence={"refused": len(films.refused), "items": total, "by reason": refusals_by_reason(films.refused)},
+    )
+
+
+def refusals_by_reason(refused: Sequence[Refusal]) -> dg.MetadataValue[Any]:
+    """How many items were refused for which reason, with examples, the most frequent reason first."""
+    reasons: dict[str, list[Refusal]] = {}
+    for refusal in refused:
+        reasons.setdefault(refusal.reason, []).append(refusal)
+    return table(
+        {
+            "reason": reason,
+            "items": len(items),
+            "for example": "; ".join(f"id {item.item_id}: {item.detail}" for item in items[:_EXAMPLES]),
+        }
+        for reason, items in sorted(reasons.items(), key=lambda entry: -len(entry[1]))
     )
 
 
@@ -202,11 +219,26 @@ def _beats_baselines(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
     )
 
 
+def _unseen(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    evaluation: Evaluation = output.facts
+    last_seen = evaluation.model.trained_on.last_release_date
+    first_asked = evaluation.predictions["release_date"].min().date()
+    return Verdict(
+        passed=last_seen < first_asked,
+        summary=f"The measured model has seen films up to {last_seen}; it was asked about films from {first_asked} on.",
+    )
+
+
 METRICS_CHECKS = [
     DayCheck(
         name="schema",
         description="Hold-out predictions and figures, as tables (Pandera): complete, finite, ratings within 0..10.",
         examine=_metrics_schema,
+    ),
+    DayCheck(
+        name="hold_out_unseen",
+        description="Every film of the hold-out was released after all that the measured model was trained on.",
+        examine=_unseen,
     ),
     DayCheck(
         name="beats_baselines",

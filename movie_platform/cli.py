@@ -2,12 +2,13 @@
 
 import sys
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import click
 from dotenv import load_dotenv
 from rich.console import Console
 
-from movie_platform.partitions import days, last_complete_day, parse_day
+from movie_platform.partitions import cycle_start, days, last_complete_day, parse_day
 from movie_platform.settings import Settings, SettingsError, load_settings
 from movie_platform.storage import ObjectNotFound, Storage, StorageError, open_storage
 
@@ -56,18 +57,19 @@ def report(first: date, last: date) -> None:
 
 @cli.command()
 def demo() -> None:
-    """Make the first three days and show what came out."""
+    """Make three days, from the first that begins a cycle of windows, and show what came out."""
     settings = load_settings()
     storage = open_storage(settings.storage)
-    first = settings.first_partition
+    # The first day of a cycle collects the newest films; before it there is nothing to measure a model on.
+    first = cycle_start(settings.first_partition)
     last = min(first + timedelta(days=_DEMO_DAYS - 1), last_complete_day(datetime.now(UTC).date()))
     _fill(settings, storage, first, last)
     _report(storage, days(first, last))
     Console().print(
         "\nWhat next:\n"
-        "  make ui                                        the Dagster UI: lineage, days, checks, plots\n"
-        f"  make backfill FROM={first} TO={first + timedelta(days=12)}   a whole cycle of windows: every film\n"
-        f"  {storage.url('metrics')}   figures and plots as files",
+        "  make ui    the Dagster UI: lineage, days, checks, plots\n"
+        f"  make backfill FROM={first} TO={first + timedelta(days=12)}    a whole cycle of windows: every film\n"
+        f"  {storage.url('metrics')}    figures and plots as files",
         highlight=False,
         soft_wrap=True,
     )
@@ -85,25 +87,40 @@ def _fill(settings: Settings, storage: Storage, first: date, last: date) -> None
     from movie_platform.assets import ASSETS  # noqa: PLC0415
     from movie_platform.assets.policy import DAYS_IN_A_RUN  # noqa: PLC0415
     from movie_platform.definitions import daily_job  # noqa: PLC0415
+    from movie_platform.operations.backfill import BackfillRunningError  # noqa: PLC0415
     from movie_platform.operations.backfill import backfill as run_backfill  # noqa: PLC0415
 
     if settings.dagster_home is None:
         raise SettingsError("DAGSTER_HOME is not set: name a folder for Dagster's records, or use make, which does")
+    _prepare_home(settings.dagster_home)
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        left = run_backfill(
-            dg.reconstructable(daily_job),
-            instance,
-            storage,
-            assets=[asset.key.path[-1] for asset in ASSETS],
-            first=first,
-            last=last,
-            at_most=DAYS_IN_A_RUN,
-            announce=lambda text: click.echo(text, err=True),
-        )
+        try:
+            left = run_backfill(
+                dg.reconstructable(daily_job),
+                instance,
+                storage,
+                lock=settings.dagster_home / "backfill.lock",
+                upstream={
+                    asset.key.path[-1]: [parent.path[-1] for parent in asset.dependency_keys] for asset in ASSETS
+                },
+                first=first,
+                last=last,
+                at_most=DAYS_IN_A_RUN,
+                announce=lambda text: click.echo(text, err=True),
+            )
+        except BackfillRunningError as error:
+            raise click.ClickException(str(error)) from error
     missing = {asset: sorted(lacking) for asset, lacking in left.items() if lacking}
     if missing:
         lines = [f"  {asset}: {', '.join(map(str, lacking))}" for asset, lacking in missing.items()]
         raise click.ClickException("these days could not be made; the reasons stand above:\n" + "\n".join(lines))
+
+
+def _prepare_home(home: Path) -> None:
+    """Make the folder of Dagster's records; without a configuration of its own, one that sends nothing anywhere."""
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
 
 
 def _report(storage: Storage, shown: list[date]) -> None:

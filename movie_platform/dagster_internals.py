@@ -16,6 +16,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.events import DagsterEvent
@@ -46,6 +47,16 @@ def materialization_events(
         yield DagsterEvent.asset_materialization(step, event)
     # An asset that depends on its own earlier days finds this one as the newest when its next day is recorded.
     step.set_data_version(context.asset_key, version)
+
+
+def recorded_versions(context: dg.InputContext) -> dict[date, str]:
+    """The data version of each day of the asset that `context` loads, as its newest record says; one query."""
+    tags = context.step_context.instance.event_log_storage.get_latest_tags_by_partition(
+        context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[DATA_VERSION_TAG]
+    )
+    return {
+        date.fromisoformat(day): found[DATA_VERSION_TAG] for day, found in tags.items() if DATA_VERSION_TAG in found
+    }
 
 
 def check_target(context: dg.OutputContext, day: date) -> AssetCheckEvaluationTargetMaterializationData | None:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from movie_platform.assets import ASSETS
+from movie_platform.assets.policy import FIRST_PARTITION
 from movie_platform.automation import DAILY, JOBS
 from movie_platform.console import console_logger
 from movie_platform.daily import EXECUTOR
@@ -22,7 +23,7 @@ from movie_platform.io_managers import (
 )
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.resources import TmdbCollector
-from movie_platform.settings import Settings, load_settings
+from movie_platform.settings import Settings, SettingsError, load_settings
 from movie_platform.storage import open_storage
 
 TRAINING_THREADS = 1
@@ -38,6 +39,11 @@ def build_definitions(
     Raises `SettingsError` when a setting makes no sense.
     """
     settings = settings or load_settings()
+    if settings.first_partition != FIRST_PARTITION:
+        raise SettingsError(
+            "MOVIE_PLATFORM_FIRST_PARTITION: the assets were defined with another one when they were imported; "
+            "set it in the environment"
+        )
     storage = open_storage(settings.storage)
     return dg.Definitions(
         assets=ASSETS,

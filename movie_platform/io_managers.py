@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
@@ -19,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from movie_platform.dagster_internals import check_event, check_target, materialization_events
+from movie_platform.dagster_internals import check_event, check_target, materialization_events, recorded_versions
 from movie_platform.daily import CheckedDay, DayFailed, DayStream
 from movie_platform.partitions import parse_day
 from movie_platform.rating_model.bundle import Bundle
@@ -41,7 +42,7 @@ class MissingDay(DayFailed, KeyError):  # noqa: N818 as DayFailed
 
 
 class DayInputs(Mapping[date, Any]):
-    """An upstream asset's days, from day to value, each read from the store when it is asked for.
+    """An upstream asset's days, from day to value, each read and verified when it is asked for.
 
     Only days that have a file are keys; asking for another one raises `MissingDay`, which names the asset, the day
     and where its file was expected. Nothing is kept in memory, so a look-back costs one day at a time.
@@ -118,13 +119,22 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
     def load_input(self, context: dg.InputContext) -> DayInputs:
         """The upstream days that the run may read."""
         asset = context.asset_key.path[-1]
+        recorded = recorded_versions(context)
 
         def load(day: date) -> Any:
             key = self._key(asset, day)
+            url = self._storage.url(key)
             try:
-                return self.decode(self._storage.get(key))
+                data = self._storage.get(key)
             except ObjectNotFound as error:
-                raise MissingDay(asset, day, self._storage.url(key)) from error
+                raise MissingDay(asset, day, url) from error
+            remedy = f"materialize {asset} for {day} again"
+            if recorded.get(day, sha256 := hashlib.sha256(data).hexdigest()) != sha256:
+                raise DayFailed(f"{url} is not the file that was recorded for {asset} {day}: {remedy}")
+            try:
+                return self.decode(data)
+            except (ValueError, OSError, EOFError, zlib.error) as error:
+                raise DayFailed(f"{url} is damaged ({type(error).__name__}: {error}): {remedy}") from error
 
         return DayInputs(
             [parse_day(key) for key in context.asset_partition_keys],
@@ -153,13 +163,16 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
     def _keep_refused(self, asset: str, checked: CheckedDay) -> None:
         """Put the refused result, and what stood under the final name before it, aside: nothing stands there."""
         key = self._key(asset, checked.day)
-        self._storage.put(f"rejected/{key}", self.encode_refused(asset, checked.output.value))
         try:
-            before = self._storage.get(key)
-        except ObjectNotFound:
-            return
-        self._storage.put(f"rejected/{asset}/{checked.day}.before{self.extension}", before)
-        self._storage.delete(key)
+            self._storage.put(f"rejected/{key}", self.encode_refused(asset, checked.output.value))
+        except (ValueError, TypeError, AttributeError) as error:  # so wrong that it has no bytes
+            self._storage.put(f"rejected/{asset}/{checked.day}.txt", f"{error!r}\n{checked.output.value!r}".encode())
+        before = {key: f"rejected/{asset}/{checked.day}.before{self.extension}"}
+        before |= {name: f"rejected/{name}" for name in self._storage.list(f"{asset}/{checked.day}")}
+        for name, aside in before.items():
+            if self._storage.exists(name):
+                self._storage.put(aside, self._storage.get(name))
+                self._storage.delete(name)
 
 
 class JsonLinesIOManager(DailyIOManager[Sequence[Mapping[str, Any]]]):

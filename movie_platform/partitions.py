@@ -16,6 +16,7 @@ __all__ = [
     "CYCLE",
     "LOOK_BACK",
     "Window",
+    "cycle_start",
     "cycle_step",
     "days",
     "hold_out_end",
@@ -81,6 +82,11 @@ def months_before(day: date, months: int) -> date:
 def cycle_step(day: date) -> int:
     """Return k, the days from 2026-01-01 to D modulo 13: between 0 and 12, for days before 2026 too."""
     return (day - _CYCLE_START).days % CYCLE
+
+
+def cycle_start(day: date) -> date:
+    """Return the first day from `day` on whose training window is the newest one (k = 0)."""
+    return day + (-cycle_step(day) % CYCLE) * _ONE_DAY
 
 
 def hold_out_end(day: date) -> date:

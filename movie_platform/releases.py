@@ -5,11 +5,13 @@ enough is decided elsewhere (`rating_model.gate`); here a decision is only carri
 
 - the pointer always names the newest *partition* that was released: releasing an older day never takes over;
 - the released copy is never rewritten, and exists before anything names it; the pointer moves last;
+- a day whose gate refuses it when it is made again is no longer in force;
 - two writers never lose one another's release (compare-and-swap), and releasing again changes nothing.
 """
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Literal, TypeVar
 
@@ -66,12 +68,12 @@ class HistoryEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    event: Literal["release"]
+    event: Literal["release", "withdrawal"]
     champion: Champion
     reasons: list[str]
     at: datetime
     now_in_force: bool
-    """False for a day older than the one in force at that moment."""
+    """False for a withdrawal, and for a day older than the one in force at that moment."""
 
 
 def champion_of(bundle: bytes, *, partition: date, code_version: str, synthetic: bool) -> Champion:
@@ -86,37 +88,65 @@ def champion_of(bundle: bytes, *, partition: date, code_version: str, synthetic:
     )
 
 
-def release(storage: Storage, bundle: bytes, champion: Champion, *, reasons: list[str], now: datetime) -> bool:
-    """Make `champion` a released bundle; returns whether the pointer names it afterwards.
-
-    Safe to repeat after a crash at any point. Raises `StorageError` when other writers keep moving the pointer.
-    """
+def keep_copy(storage: Storage, bundle: bytes, champion: Champion) -> None:
+    """Copy a bundle to where it will be read from; must come before anything that names it. Safe to repeat."""
     if hashlib.sha256(bundle).hexdigest() != champion.sha256:
         raise ValueError(f"the bundle of {champion.partition} is not the one that was judged: its SHA-256 differs")
     storage.put_new(champion.path, bundle)
-    in_force = _point_to(storage, champion)
-    name = f"release-{champion.partition}-{champion.sha256[:12]}.json"
-    if not any(key.endswith(name) for key in storage.list(HISTORY)):
-        entry = HistoryEntry(event="release", champion=champion, reasons=reasons, at=now, now_in_force=in_force)
-        storage.put_new(f"{HISTORY}/{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{name}", _json(entry))
+
+
+def release(storage: Storage, champion: Champion, *, reasons: list[str], now: datetime) -> bool:
+    """Make `champion`, whose copy is kept, a released bundle; returns whether the pointer names it afterwards.
+
+    Safe to repeat after a crash at any point. Raises `StorageError` when other writers keep moving the pointer.
+    """
+
+    def newest(current: Champion | None) -> Champion | None:
+        return current if current is not None and current.partition > champion.partition else champion
+
+    in_force = _move_pointer(storage, newest) == champion
+    _record(storage, HistoryEntry(event="release", champion=champion, reasons=reasons, at=now, now_in_force=in_force))
     return in_force
 
 
-def _point_to(storage: Storage, champion: Champion) -> bool:
+def withdraw(storage: Storage, partition: date, *, in_force: Champion, reasons: list[str], now: datetime) -> None:
+    """Let the pointer name `in_force` if it names `partition`, whose gate has since refused it. Safe to repeat."""
+    current = read_pointer(storage)
+    if current is None or current.partition != partition:
+        return
+
+    def earlier(pointed: Champion | None) -> Champion | None:
+        return in_force if pointed == current else pointed
+
+    if _move_pointer(storage, earlier) == in_force:
+        _record(
+            storage, HistoryEntry(event="withdrawal", champion=current, reasons=reasons, at=now, now_in_force=False)
+        )
+
+
+def _move_pointer(storage: Storage, decide: Callable[[Champion | None], Champion | None]) -> Champion | None:
+    """Let the pointer name what `decide` makes of what it names; no other writer's move is lost."""
     for _ in range(_ATTEMPTS):
-        current = storage.get_versioned(POINTER)
-        if current is not None:
-            in_force = _parse(Champion, current.data, storage.url(POINTER))
-            if in_force == champion:
-                return True
-            if in_force.partition > champion.partition:
-                return False
+        read = storage.get_versioned(POINTER)
+        current = _parse(Champion, read.data, storage.url(POINTER)) if read else None
+        wanted = decide(current)
+        if wanted is None or wanted == current:
+            return current
         try:
-            storage.swap(POINTER, _json(champion), expected=current.version if current else None)
+            storage.swap(POINTER, _json(wanted), expected=read.version if read else None)
         except Conflict:
             continue
-        return True
+        return wanted
     raise StorageError(f"{storage.url(POINTER)} was moved by others {_ATTEMPTS} times in a row; try again")
+
+
+def _record(storage: Storage, entry: HistoryEntry) -> None:
+    """Write the entry, unless the newest one of the partition says the same: then this is a repeat after a crash."""
+    partition = f"{entry.champion.partition}"
+    name = f"{entry.event}-{partition}-{entry.champion.sha256[:12]}.json"
+    earlier = [key for key in storage.list(HISTORY) if f"-{partition}-" in key]
+    if not earlier or not earlier[-1].endswith(name):
+        storage.put_new(f"{HISTORY}/{entry.at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{name}", _json(entry))
 
 
 def read_pointer(storage: Storage) -> Champion | None:

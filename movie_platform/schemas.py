@@ -12,11 +12,12 @@ import pandera.pandas as pa
 import pyarrow
 from pandera.errors import SchemaErrors
 
+from movie_platform.rating_model.evaluation import BASELINES
+from movie_platform.rating_model.films import SITUATIONS
 from movie_platform.tmdb.reference import GENRES, LANGUAGES
 
 GENRE_NAMES = frozenset(GENRES.values())
 RATING = pa.Check.in_range(0, 10)
-SITUATIONS = ("unreleased", "released")
 
 PREDICTED_RATINGS_COLUMNS = pyarrow.schema(
     [
@@ -128,20 +129,40 @@ HOLD_OUT = pa.DataFrameSchema(
             for situation in SITUATIONS
             for name in ("prediction", "low", "high")
         },
-        "global_mean": pa.Column("float64", RATING),
-        "genre_mean": pa.Column("float64", RATING),
+        **{baseline: pa.Column("float64", RATING) for baseline in BASELINES},
     },
     strict=True,
 )
+
+_REQUIRED_FIGURES = {
+    *((situation, model, "rmse") for situation in SITUATIONS for model in ("model", *BASELINES)),
+    *((situation, "model", "interval_coverage") for situation in SITUATIONS),
+}
 
 METRICS = pa.DataFrameSchema(
     {
         "situation": pa.Column("str", pa.Check.isin(SITUATIONS)),
         "model": pa.Column("str"),
         "metric": pa.Column("str"),
-        "value": pa.Column("float64"),
+        "value": pa.Column("float64", pa.Check(np.isfinite, error="finite")),
         "films": pa.Column("int64", pa.Check.gt(0)),
     },
+    checks=[
+        pa.Check(
+            lambda frame: ~frame["metric"].isin(["rmse", "mae", "interval_width"]) | (frame["value"] >= 0),
+            error="errors and widths are not negative",
+        ),
+        pa.Check(
+            lambda frame: (frame["metric"] != "interval_coverage") | frame["value"].between(0, 1),
+            error="a coverage is a share",
+        ),
+        pa.Check(
+            lambda frame: (
+                set(frame[["situation", "model", "metric"]].itertuples(index=False, name=None)) >= _REQUIRED_FIGURES
+            ),
+            error="RMSE of the model and both baselines, and the model's coverage, in both situations",
+        ),
+    ],
     unique=["situation", "model", "metric"],
     strict=True,
 )

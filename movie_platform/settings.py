@@ -75,7 +75,8 @@ class Settings(BaseSettings):
     first_partition: date = Field(
         default=date(2026, 1, 1),
         validation_alias="MOVIE_PLATFORM_FIRST_PARTITION",
-        description="The first day that is collected, in UTC. Must lie in the past.",
+        description="The first day that is collected, in UTC. Best 2026-01-01 or a multiple of 13 days later: on other "
+        "days collection begins with old films, and there is no model before the newest.",
     )
     min_vote_count: int = Field(
         default=10,

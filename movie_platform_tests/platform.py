@@ -67,9 +67,10 @@ def run_platform(
     last: str,
     *,
     catalogue: str | None = None,
+    assets: list[str] | None = None,
     **wrong: list[str],
 ) -> JobExecutionResult:
-    """Make every asset of the days from `first` to `last`."""
+    """Make every asset, or the given ones, of the days from `first` to `last`."""
     if first == last:
         tags = {"dagster/partition": first}
     else:
@@ -82,5 +83,6 @@ def run_platform(
         ),
         instance=instance,
         tags=tags,
+        asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )

@@ -1,20 +1,24 @@
 """Which runs a backfill makes, and that what is finished is left alone."""
 
+import time
 from datetime import date, timedelta
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movie_platform.operations.backfill import PlannedRun, backfill, missing_days, plan_runs
+from movie_platform.operations.backfill import BackfillRunningError, PlannedRun, backfill, missing_days, plan_runs
 from movie_platform.partitions import days
 from movie_platform.storage import open_storage
 from movie_platform_tests.tiny_graph import write_plan
 
 FIRST = date(2026, 1, 1)
-ASSETS = ("numbers", "doubled", "summed")
+UPSTREAM = {"numbers": [], "doubled": ["numbers"], "summed": ["doubled"]}
+ASSETS = tuple(UPSTREAM)
 
 
 def day(n: int) -> date:
@@ -68,13 +72,20 @@ def fill(instance: dg.DagsterInstance, folder: Path, first: int, last: int) -> t
         ),
         instance,
         open_storage(str(folder)),
-        assets=ASSETS,
+        lock=folder.parent / "backfill.lock",
+        upstream=UPSTREAM,
         first=day(first),
         last=day(last),
         at_most=31,
         announce=said.append,
     )
     return left, said
+
+
+def fill_until_killed(home: Path, folder: Path) -> None:
+    """Fill six days in a process of its own; the test ends it."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        fill(instance, folder, 1, 6)
 
 
 def test_a_backfill_is_one_run_and_a_second_one_has_nothing_to_do(instance, tmp_path):
@@ -105,7 +116,11 @@ def test_a_recorded_day_whose_file_is_gone_is_missing(instance, tmp_path):
     folder = tmp_path / "data"
     fill(instance, folder, 1, 3)
     (folder / "doubled/2026-01-02.json").unlink()
-    assert missing_days(instance, open_storage(str(folder)), ASSETS, days(day(1), day(3)))["doubled"] == {day(2)}
+    assert missing_days(instance, open_storage(str(folder)), UPSTREAM, days(day(1), day(3))) == {
+        "numbers": set(),
+        "doubled": {day(2)},
+        "summed": {day(2)},
+    }, "and what was made from it must follow"
     left, _ = fill(instance, folder, 1, 3)
     assert not any(left.values())
 
@@ -114,4 +129,36 @@ def test_a_file_that_no_run_recorded_is_missing(instance, tmp_path):
     folder = tmp_path / "data"
     (folder / "numbers").mkdir(parents=True)
     (folder / "numbers/2026-01-01.json").write_text('{"n": 1}')
-    assert missing_days(instance, open_storage(str(folder)), ["numbers"], [day(1)]) == {"numbers": {day(1)}}
+    assert missing_days(instance, open_storage(str(folder)), {"numbers": []}, [day(1)]) == {"numbers": {day(1)}}
+
+
+def test_a_backfill_that_was_killed_is_finished_by_the_next_one(instance, tmp_path):
+    """The same files and records as without the kill, and no run that looks alive for ever."""
+    folder, undisturbed = tmp_path / "data", tmp_path / "undisturbed"
+    folder.mkdir()
+    write_plan(folder, hang=["2026-01-04"])
+    killed = get_context("spawn").Process(target=fill_until_killed, args=(tmp_path / "dagster-home", folder))
+    killed.start()
+    while len(instance.get_materialized_partitions(dg.AssetKey("numbers"))) < 3:
+        time.sleep(0.1)
+    with pytest.raises(BackfillRunningError, match="wait for it to end"):
+        fill(instance, folder, 1, 6)
+    killed.kill()
+    killed.join()
+
+    (folder / "plan.json").unlink()
+    finished = {path: path.stat().st_mtime_ns for path in (folder / "numbers").glob("2026*")}
+    left, _ = fill(instance, folder, 1, 6)
+    assert not any(left.values())
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what was finished is left alone"
+    assert [str(run.status) for run in reversed(list(instance.get_runs()))] == [
+        "DagsterRunStatus.FAILURE",
+        "DagsterRunStatus.SUCCESS",
+        "DagsterRunStatus.SUCCESS",
+    ]
+    undisturbed.mkdir()
+    with dg.instance_for_test() as other:
+        fill(other, undisturbed, 1, 6)
+    assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {
+        path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()
+    }

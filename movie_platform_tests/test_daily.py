@@ -20,7 +20,9 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def run(instance: dg.DagsterInstance, folder: Path, first: str, last: str) -> JobExecutionResult:
+def run(
+    instance: dg.DagsterInstance, folder: Path, first: str, last: str, *, assets: list[str] | None = None
+) -> JobExecutionResult:
     job = dg.build_reconstructable_job(
         "movie_platform_tests.tiny_graph", "tiny_graph", reconstructable_args=(str(folder),)
     )
@@ -32,6 +34,7 @@ def run(instance: dg.DagsterInstance, folder: Path, first: str, last: str) -> Jo
         job,
         instance=instance,
         tags=tags,
+        asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
 
@@ -120,7 +123,7 @@ def test_the_record_of_checks_by_day_shows_each_day_as_it_went(instance, folder)
     for event in events(result, instance, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         data = event.asset_check_evaluation_data
         newest = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=data.asset_key, asset_partitions=[data.partition]), limit=1
+            dg.AssetRecordsFilter(asset_key=data.asset_key, asset_partitions=[str(data.partition)]), limit=1
         ).records
         target = data.target_materialization_data
         assert (target.storage_id if target else None) == (newest[0].storage_id if newest else None), data.partition
@@ -203,3 +206,26 @@ def test_a_day_counts_only_when_it_is_published(instance, folder):
 def test_a_window_is_a_mapping_on_the_first_day_too(instance, folder):
     assert run(instance, folder, "2026-01-01", "2026-01-01").success
     assert json.loads((folder / "summed/2026-01-01.json").read_text()) == {"n": 2, "days": ["2026-01-01"]}
+
+
+def test_a_file_that_is_not_the_recorded_one_is_not_read(instance, folder):
+    """The record is a claim about the store; the other days go on."""
+    run(instance, folder, DAYS[0], DAYS[2])
+    (folder / "numbers/2026-01-02.json").write_bytes((folder / "numbers/2026-01-01.json").read_bytes())
+    result = run(instance, folder, DAYS[0], DAYS[2], assets=["doubled"])
+
+    assert not result.success
+    text = " ".join(
+        e.step_failure_data.error.message for e in events(result, instance, dg.DagsterEventType.STEP_FAILURE)
+    )
+    assert "numbers/2026-01-02.json is not the file that was recorded for numbers 2026-01-02" in text
+    assert "materialize numbers for 2026-01-02 again" in text
+    assert json.loads((folder / "doubled/2026-01-03.json").read_text()) == {"n": 6}
+
+
+def test_a_damaged_file_is_named(instance, folder):
+    (folder / "numbers").mkdir()
+    (folder / "numbers/2026-01-01.json").write_bytes(b'{"n": ')
+    result = run(instance, folder, DAYS[0], DAYS[0], assets=["doubled"])
+    (failure,) = events(result, instance, dg.DagsterEventType.STEP_FAILURE)
+    assert "numbers/2026-01-01.json is damaged (JSONDecodeError" in failure.step_failure_data.error.message

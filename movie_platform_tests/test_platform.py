@@ -252,3 +252,15 @@ def test_another_source_is_not_mixed_into_the_training(instance, data, tmp_path)
     result = run_platform(instance, str(data), DAYS[1], DAYS[1], catalogue=str(catalogue))
     assert not result.success
     assert "use another MOVIE_PLATFORM_STORAGE" in failures(instance, result)
+
+
+def test_a_bundle_is_not_judged_by_the_figures_of_another_one(instance, data):
+    """The day is trained anew without measuring it anew: its decision waits for its own figures."""
+    assert run_platform(instance, str(data), DAYS[0], DAYS[0]).success
+    before = read_pointer(open_storage(str(data)))
+    again = ["raw_movies", "preprocessed_movies", "trained_bundle", "champion_bundle"]
+    result = run_platform(instance, str(data), DAYS[0], DAYS[0], assets=again, scrambles=[DAYS[0]])
+
+    assert not result.success
+    assert "are of another bundle" in failures(instance, result)
+    assert read_pointer(open_storage(str(data))) == before

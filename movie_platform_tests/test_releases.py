@@ -12,11 +12,13 @@ from movie_platform.releases import (
     Champion,
     Decision,
     champion_of,
+    keep_copy,
     newest_released,
     read_history,
     read_pointer,
     read_released,
     release,
+    withdraw,
 )
 from movie_platform.storage import Conflict, Storage, StorageError, open_storage
 
@@ -35,7 +37,8 @@ def candidate(day: str, content: bytes = b"bundle") -> tuple[bytes, Champion]:
 
 def do_release(storage, day: str, content: bytes = b"bundle", *, now: datetime = NOW) -> bool:
     data, champion = candidate(day, content)
-    return release(storage, data, champion, reasons=["It is better."], now=now)
+    keep_copy(storage, data, champion)
+    return release(storage, champion, reasons=["It is better."], now=now)
 
 
 def test_a_release_makes_a_copy_a_pointer_and_an_entry_in_the_history(storage):
@@ -93,6 +96,35 @@ def test_a_release_that_died_after_moving_the_pointer_is_finished_by_the_next_at
     assert len(read_history(storage)) == 1
 
 
+def test_every_move_of_the_pointer_is_in_the_history(storage):
+    """The same day with another bundle, and back again."""
+    for hours, content in enumerate([b"one", b"two", b"one"]):
+        do_release(storage, "2026-01-05", content, now=NOW + timedelta(hours=hours))
+    shas = [candidate("2026-01-05", content)[1].sha256 for content in (b"one", b"two", b"one")]
+    assert [entry.champion.sha256 for entry in read_history(storage)] == shas
+
+
+def test_a_day_that_its_gate_refuses_when_made_again_is_no_longer_in_force(storage):
+    do_release(storage, "2026-01-04")
+    do_release(storage, "2026-01-05", now=NOW + timedelta(hours=1))
+    earlier = candidate("2026-01-04")[1]
+    for hours in (2, 3):
+        withdraw(storage, date(2026, 1, 5), in_force=earlier, reasons=["Worse."], now=NOW + timedelta(hours=hours))
+    assert read_pointer(storage) == earlier
+    assert [(entry.event, str(entry.champion.partition)) for entry in read_history(storage)] == [
+        ("release", "2026-01-04"),
+        ("release", "2026-01-05"),
+        ("withdrawal", "2026-01-05"),
+    ]
+
+
+def test_a_day_that_is_not_in_force_is_not_withdrawn(storage):
+    do_release(storage, "2026-01-05")
+    withdraw(storage, date(2026, 1, 4), in_force=candidate("2026-01-03")[1], reasons=["Worse."], now=NOW)
+    assert read_pointer(storage) == candidate("2026-01-05")[1]
+    assert len(read_history(storage)) == 1
+
+
 def test_releases_at_the_same_time_lose_none_and_the_newest_partition_wins(storage):
     days = [f"2026-01-{n:02}" for n in range(1, 13)]
     with ThreadPoolExecutor(len(days)) as pool:
@@ -113,8 +145,8 @@ def test_a_pointer_that_never_stands_still_is_given_up_with_an_error(storage, mo
 def test_another_bundle_than_the_judged_one_is_not_released(storage):
     _, champion = candidate("2026-01-05")
     with pytest.raises(ValueError, match="not the one that was judged"):
-        release(storage, b"something else", champion, reasons=[], now=NOW)
-    assert read_pointer(storage) is None
+        keep_copy(storage, b"something else", champion)
+    assert not storage.exists(champion.path)
 
 
 def test_a_damaged_copy_is_not_read(storage):

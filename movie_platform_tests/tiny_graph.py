@@ -5,6 +5,7 @@ said in a file of the storage's folder, so that a run, which rebuilds the graph,
 """
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -20,7 +21,7 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-01-2
 
 
 def write_plan(folder: Path, **behaviour: list[str]) -> None:
-    """Say which days misbehave: refuse, cannot, crash, check_breaks, warn, publish_breaks."""
+    """Say which days misbehave: refuse, cannot, crash, hang, check_breaks, warn, publish_breaks."""
     (folder / "plan.json").write_text(json.dumps(behaviour))
 
 
@@ -60,6 +61,8 @@ def tiny_graph(folder_name: str) -> dg.JobDefinition:
         def make(day: date) -> DayOutput:
             if _behaves(folder, "cannot", day):
                 raise DayFailed("there is no number today")
+            if _behaves(folder, "hang", day):
+                time.sleep(600)
             if _behaves(folder, "crash", day):
                 raise RuntimeError("the network is gone")
 

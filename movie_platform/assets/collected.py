@@ -74,7 +74,8 @@ def _collect(
                 "window": f"{window.first} to {window.last}",
                 "fetched at": dg.MetadataValue.timestamp(fetched_at),
                 "source": source.value,
-                "synthetic": any(item.get("synthetic") is True for item in collection.items),
+                "synthetic": source is Source.SYNTHETIC
+                or any(item.get("synthetic") is True for item in collection.items),
                 "films announced": collection.announced,
                 "requests": collection.requests,
                 "pages": collection.pages,

@@ -13,24 +13,24 @@ import dagster as dg
 import pandas as pd
 
 from movie_platform.assets.policy import daily_asset
-from movie_platform.assets.presentation import image, table
 from movie_platform.checks import CHAMPION_BUNDLE, METRICS_CHECKS, TRAINED_BUNDLE
 from movie_platform.code_version import code_version
 from movie_platform.daily import DayFailed, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs, MissingDay
-from movie_platform.partitions import LOOK_BACK, hold_out_end, look_back
+from movie_platform.partitions import LOOK_BACK, cycle_start, cycle_step, hold_out_end, look_back
+from movie_platform.presentation import image, table
 from movie_platform.rating_model import plots
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.evaluation import Comparison, compare, evaluate, hold_out_from_json, hold_out_to_json
-from movie_platform.rating_model.films import latest_films
+from movie_platform.rating_model.films import TooFewFilmsError, latest_films
 from movie_platform.rating_model.gate import decide
 from movie_platform.rating_model.training import train
-from movie_platform.releases import Champion, Decision, champion_of, newest_released, release
+from movie_platform.releases import Champion, Decision, champion_of, keep_copy, newest_released, release, withdraw
 from movie_platform.storage import Storage
 
 _LOOK_BACK = dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=1 - LOOK_BACK))
-_MODEL_CODE = ("rating_model", "partitions.py")
+_MODEL_CODE = ("rating_model", "partitions.py", "assets/model.py")
 
 
 @daily_asset(
@@ -58,7 +58,7 @@ def trained_bundle(
         try:
             model = train(films, training_config, threads=training_threads)
         except ValueError as error:
-            raise DayFailed(str(error)) from error
+            raise DayFailed(_with_hint(error, day)) from error
         bundle = Bundle.make(model, partition=day, code_version=code_version(), days_used=used, days_missing=missing)
         trained_on, importance = model.trained_on, model.importance()
         gains = sum(importance.values()) or 1.0
@@ -82,6 +82,13 @@ def trained_bundle(
     yield from materialize_days(context, make, TRAINED_BUNDLE)
 
 
+def _with_hint(error: ValueError, day: date) -> str:
+    """The error, and for too few films the day from which there will be enough."""
+    if not isinstance(error, TooFewFilmsError) or cycle_step(day) == 0:
+        return str(error)
+    return f"{error} (the newest films are next collected on {cycle_start(day)}; repeating this day does not help)"
+
+
 def _training_films(day: date, tables: DayInputs) -> tuple[list[date], list[date], pd.DataFrame]:
     """The look-back's days that are there, those that are not, and the newest row of each film."""
     wanted = look_back(day, min(tables.days))
@@ -92,7 +99,10 @@ def _training_films(day: date, tables: DayInputs) -> tuple[list[date], list[date
             f"none of the days {wanted[0]} to {wanted[-1]} of preprocessed_movies is there: "
             "materialize at least one of them first"
         )
-    return used, missing, latest_films(tables[d] for d in used)
+    try:
+        return used, missing, latest_films(tables[d] for d in used)
+    except TooFewFilmsError as error:
+        raise DayFailed(_with_hint(error, day)) from error
 
 
 @daily_asset(
@@ -122,7 +132,7 @@ def metrics(
         try:
             evaluation = evaluate(films, bundle.metadata.config, until=hold_out_end(day), threads=training_threads)
         except ValueError as error:
-            raise DayFailed(str(error)) from error
+            raise DayFailed(_with_hint(error, day)) from error
         synthetic = bundle.metadata.synthetic
         drawn = {
             "predicted_against_actual": plots.predicted_against_actual(evaluation),
@@ -166,9 +176,10 @@ def metrics(
     group="model",
     kinds={"json"},
     io_manager="json",
-    code=("rating_model/gate.py", "rating_model/evaluation.py", "releases.py"),
+    code=("rating_model/gate.py", "rating_model/evaluation.py", "releases.py", "assets/model.py"),
     checks=CHAMPION_BUNDLE,
-    # A decision rests on those of the days before: a backfill must go forwards.
+    # A decision rests on those of the days before, so a backfill must go forwards. What is read of them follows from
+    # the newest one that released: the decisions themselves, and the metrics of that day, however long ago.
     deps=[
         dg.AssetDep("champion_bundle", partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
     ],
@@ -197,6 +208,11 @@ def champion_bundle(
             synthetic=bundle.metadata.synthetic,
         )
         measured = metrics[day]
+        if measured["bundle_sha256"] != candidate.sha256:
+            raise DayFailed(
+                f"the metrics of {day} are of another bundle ({measured['bundle_sha256'][:12]}) than the day's "
+                f"({candidate.sha256[:12]}): materialize metrics for {day} again"
+            )
         before = newest_released(store, before=day)
         comparison = _compare(measured, before, metrics)
         released, reasons = decide(
@@ -219,9 +235,15 @@ def champion_bundle(
             synthetic=candidate.synthetic,
         )
 
+        if released:
+            keep_copy(store, data, candidate)
+
         def publish() -> None:
+            now = datetime.now(UTC)
             if released:
-                release(store, data, candidate, reasons=reasons, now=datetime.now(UTC))
+                release(store, candidate, reasons=reasons, now=now)
+            elif before is not None:
+                withdraw(store, day, in_force=before, reasons=reasons, now=now)
 
         in_force = decision.champion_in_force
         return DayOutput(
@@ -241,11 +263,13 @@ def champion_bundle(
 
 
 def _compare(measured: Mapping[str, Any], champion: Champion | None, metrics: DayInputs) -> Comparison | None:
-    """Both on the films that both hold-outs contain; None without a champion or without its hold-out."""
+    """Both on the films that both hold-outs contain; None without a champion or without its own hold-out."""
     if champion is None:
         return None
     try:
         then = metrics[champion.partition]
     except MissingDay:
+        return None
+    if then["bundle_sha256"] != champion.sha256:
         return None
     return compare(hold_out_from_json(measured["predictions"]), hold_out_from_json(then["predictions"]))

@@ -13,7 +13,9 @@ from movie_platform.code_version import code_version
 from movie_platform.daily import DayCheck, check_specs
 from movie_platform.settings import load_settings
 
-DAYS = dg.DailyPartitionsDefinition(start_date=load_settings().first_partition.isoformat(), timezone="UTC")
+FIRST_PARTITION = load_settings().first_partition
+
+DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_PARTITION.isoformat(), timezone="UTC")
 """From the first partition to yesterday: a day's partition exists when the day is over."""
 
 DAYS_IN_A_RUN = 31

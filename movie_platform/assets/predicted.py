@@ -8,15 +8,15 @@ import dagster as dg
 import pandas as pd
 
 from movie_platform.assets.policy import daily_asset
-from movie_platform.assets.presentation import table
 from movie_platform.checks import PREDICTED
 from movie_platform.daily import DayFailed, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs
+from movie_platform.presentation import table
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.films import situation_of
 from movie_platform.releases import Decision, read_released
 from movie_platform.schemas import PREDICTED_RATINGS_COLUMNS
-from movie_platform.storage import Storage
+from movie_platform.storage import ObjectNotFound, Storage
 
 
 @daily_asset(
@@ -46,7 +46,12 @@ def predicted_ratings(
                 f"no bundle had been released up to {day}: {' '.join(decision.reasons)} "
                 "Materialize earlier days, or wait for a day that passes the gate."
             )
-        bundle = Bundle.from_bytes(read_released(store, champion))
+        try:
+            bundle = Bundle.from_bytes(read_released(store, champion))
+        except ObjectNotFound as error:
+            raise DayFailed(
+                f"{error}, the bundle in force: materialize champion_bundle for {champion.partition}"
+            ) from error
         films: pd.DataFrame = preprocessed_upcoming_movies[day]
         predicted = bundle.model.predict(films, situation=situation_of(films, reference_day=day))
         result = (

@@ -7,15 +7,14 @@ from typing import Any
 import dagster as dg
 
 from movie_platform.assets.policy import daily_asset
-from movie_platform.assets.presentation import table
-from movie_platform.checks import PREPROCESSED_MOVIES, PREPROCESSED_UPCOMING_MOVIES
+from movie_platform.checks import PREPROCESSED_MOVIES, PREPROCESSED_UPCOMING_MOVIES, refusals_by_reason
 from movie_platform.daily import DayCheck, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs
+from movie_platform.presentation import table
 from movie_platform.rating_model.films import MIN_VOTES
-from movie_platform.tmdb.films import Refusal, to_films
+from movie_platform.tmdb.films import to_films
 
-_CODE = ("tmdb/films.py", "tmdb/reference.py")
-_EXAMPLES = 3
+_CODE = ("tmdb/films.py", "tmdb/reference.py", "schemas.py", "checks.py")
 _PREVIEWED = ["id", "title", "release_date", "original_language", "vote_average", "vote_count"]
 
 
@@ -60,23 +59,9 @@ def _preprocess(
             "first rows": table(films.table[_PREVIEWED].head()),
         }
         if films.refused:
-            metadata["refused, by reason"] = _by_reason(films.refused)
+            metadata["refused, by reason"] = refusals_by_reason(films.refused)
         if films.notes:
             metadata["notes"] = dict(films.notes)
         return DayOutput(value=films.table, facts=films, metadata=metadata)
 
     yield from materialize_days(context, make, checks)
-
-
-def _by_reason(refused: Sequence[Refusal]) -> dg.MetadataValue[Any]:
-    reasons: dict[str, list[Refusal]] = {}
-    for refusal in refused:
-        reasons.setdefault(refusal.reason, []).append(refusal)
-    return table(
-        {
-            "reason": reason,
-            "items": len(items),
-            "for example": "; ".join(f"id {item.item_id}: {item.detail}" for item in items[:_EXAMPLES]),
-        }
-        for reason, items in sorted(reasons.items(), key=lambda entry: -len(entry[1]))
-    )

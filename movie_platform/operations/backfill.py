@@ -1,13 +1,17 @@
 """Fill a range of days: find what is missing, in as few runs as possible, in date order, in this process.
 
 Which days are missing is decided by Dagster's record *and* the store: a day that is recorded but whose file is gone
-is missing, and so is a file that no run has recorded.
+is missing, and so is a file that no run has recorded. A backfill that was killed leaves a run that looks alive; the
+next one, which a lock shows to be the only one, says of it that it failed.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import fcntl
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableJob
@@ -16,6 +20,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from movie_platform.console import SHORT_LOG
 from movie_platform.partitions import days
 from movie_platform.storage import Storage
+
+_MADE_HERE: Final = {"movie_platform/made_by": "backfill"}
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,20 @@ class PlannedRun:
 
 
 def missing_days(
-    instance: dg.DagsterInstance, storage: Storage, assets: Collection[str], wanted: Sequence[date]
+    instance: dg.DagsterInstance, storage: Storage, upstream: Mapping[str, Collection[str]], wanted: Sequence[date]
 ) -> dict[str, set[date]]:
-    """By asset, the days that have no recorded materialization or no file under their final name."""
-    missing = {}
-    for asset in assets:
+    """By asset, the days to be made: without a record, without a file, or made from a day that is to be made.
+
+    `upstream` names the assets that each asset reads, in an order in which they can be made.
+    """
+    missing: dict[str, set[date]] = {}
+    for asset, parents in upstream.items():
         recorded = instance.get_materialized_partitions(dg.AssetKey(asset))
         # The day is the file's name up to its extension; folders beside it hold attachments.
         stored = {key.split("/")[1].partition(".")[0] for key in storage.list(asset) if key.count("/") == 1}
         missing[asset] = {day for day in wanted if day.isoformat() not in recorded & stored}
+        # Made anew, the day upstream will be another one: what was made of the old one must follow.
+        missing[asset].update(*(missing[parent] for parent in parents if parent != asset))
     return missing
 
 
@@ -60,12 +71,37 @@ def _continues(run: PlannedRun, day: date, assets: tuple[str, ...], at_most: int
     return run.assets == assets and run.last + timedelta(days=1) == day and (day - run.first).days < at_most
 
 
+class BackfillRunningError(Exception):
+    """Another backfill is being made with the same Dagster records."""
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold the lock, which the system takes away from a process that dies."""
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackfillRunningError(
+                f"another backfill is running with the same DAGSTER_HOME (it holds {lock}): wait for it to end"
+            ) from None
+        yield
+
+
+def _end_abandoned_runs(instance: dg.DagsterInstance) -> None:
+    """Mark the runs of backfills whose process is gone as failed. Only for whoever holds the lock."""
+    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags=_MADE_HERE)):
+        instance.report_run_failed(run, "The process of this run ended without a word, for example by a kill.")
+
+
 def backfill(
     job: ReconstructableJob,
     instance: dg.DagsterInstance,
     storage: Storage,
     *,
-    assets: Sequence[str],
+    lock: Path,
+    upstream: Mapping[str, Collection[str]],
     first: date,
     last: date,
     at_most: int,
@@ -73,22 +109,26 @@ def backfill(
 ) -> dict[str, set[date]]:
     """Make everything that is missing between two days, both included; returns what is missing afterwards.
 
-    Safe to repeat: finished days are left alone. A day that fails does not keep the others from being made.
+    Safe to repeat, after a kill too: finished days are left alone. A day that fails does not keep the others from
+    being made. Raises `BackfillRunningError` while another process holds the `lock` file.
     """
     wanted = days(first, last)
-    runs = plan_runs(missing_days(instance, storage, assets, wanted), at_most=at_most)
-    if not runs:
-        announce(f"Nothing is missing from {first} to {last}.")
-    for number, run in enumerate(runs, start=1):
-        announce(f"Run {number} of {len(runs)}, {run}")
-        dg.execute_job(
-            job,
-            instance=instance,
-            asset_selection=[dg.AssetKey(asset) for asset in run.assets],
-            run_config=SHORT_LOG,
-            tags={
-                ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(),
-                ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat(),
-            },
-        )
-    return missing_days(instance, storage, assets, wanted)
+    with _alone(lock):
+        _end_abandoned_runs(instance)
+        runs = plan_runs(missing_days(instance, storage, upstream, wanted), at_most=at_most)
+        if not runs:
+            announce(f"Nothing is missing from {first} to {last}.")
+        for number, run in enumerate(runs, start=1):
+            announce(f"Run {number} of {len(runs)}, {run}")
+            dg.execute_job(
+                job,
+                instance=instance,
+                asset_selection=[dg.AssetKey(asset) for asset in run.assets],
+                run_config=SHORT_LOG,
+                tags={
+                    **_MADE_HERE,
+                    ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(),
+                    ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat(),
+                },
+            )
+        return missing_days(instance, storage, upstream, wanted)
