@@ -51,8 +51,9 @@ def backfill(first: date, last: date) -> None:
 @click.option("--to", "last", type=_Day(), required=True, help="Last day, included.")
 def report(first: date, last: date) -> None:
     """Show the metrics of a range of days beside the baselines, and the best upcoming films of its last day."""
-    settings = load_settings()
-    _report(open_storage(settings.storage), days(first, last))
+    if last < first:
+        raise click.UsageError(f"--from {first} lies after --to {last}: swap them")
+    _report(open_storage(load_settings().storage), days(first, last))
 
 
 @cli.command()

@@ -187,7 +187,9 @@ class JsonLinesIOManager(DailyIOManager[Sequence[Mapping[str, Any]]]):
         return gzip.compress(lines.encode(errors="backslashreplace"), compresslevel=6, mtime=0)
 
     def decode(self, data: bytes) -> list[dict[str, Any]]:
-        """The items."""
+        """The items; raises `ValueError` for no bytes at all, which gzip would take for no items."""
+        if not data:
+            raise ValueError("the file is empty")
         return [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
 
 
@@ -216,7 +218,9 @@ class PredictionsIOManager(FilmsIOManager):
     """Tables of predicted ratings."""
 
     def encode(self, asset: str, value: pd.DataFrame) -> bytes:  # noqa: ARG002
-        """Columns of `PREDICTED_RATINGS_COLUMNS`, in their order."""
+        """Columns of `PREDICTED_RATINGS_COLUMNS`, in their order; raises `ValueError` for others."""
+        if set(value.columns) != set(PREDICTED_RATINGS_COLUMNS.names):
+            raise ValueError(f"not a table of predicted ratings, its columns are {', '.join(map(str, value.columns))}")
         return _parquet(pa.Table.from_pandas(value, schema=PREDICTED_RATINGS_COLUMNS, preserve_index=False))
 
     def decode(self, data: bytes) -> pd.DataFrame:

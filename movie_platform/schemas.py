@@ -82,7 +82,7 @@ _FILM_COLUMNS = {
     "overview": pa.Column("str"),
     "release_date": pa.Column("datetime64", coerce=True),
     "genres": pa.Column(object, pa.Check(_known_genres, error="every genre is one of TMDB's")),
-    "original_language": pa.Column("str", pa.Check.isin(sorted(LANGUAGES))),
+    "original_language": pa.Column("str", pa.Check.isin(sorted(LANGUAGES), error="one of TMDB's language codes")),
     "poster_path": pa.Column("str", pa.Check.str_startswith("/"), nullable=True),
     "synthetic": pa.Column("bool"),
 }
@@ -184,6 +184,10 @@ DECISIONS = pa.DataFrameSchema(
             lambda frame: ~frame["released"] | (frame["in_force_partition"] == frame["partition"]),
             error="a released bundle is in force on its own day",
         ),
+        pa.Check(
+            lambda frame: frame["released"] | (frame["in_force_partition"] != frame["partition"]),
+            error="a bundle that was not released is not in force",
+        ),
     ],
     strict=True,
 )
@@ -205,9 +209,22 @@ def violations(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[str]:
 
 def _in_words(cases: pd.DataFrame) -> list[str]:
     sentences = []
-    for (column, check), rows in cases.groupby(["column", "check"], sort=True, dropna=False):
-        examples: list[Any] = rows["failure_case"].head(3).tolist()
-        shown = ", ".join(str(example)[:80] for example in examples)
-        more = f" and {len(rows) - len(examples)} more" if len(rows) > len(examples) else ""
-        sentences.append(f"{column}: {check} does not hold for {shown}{more}")
-    return sentences
+    for (context, check), rows in cases.groupby(["schema_context", "check"], sort=True, dropna=False):
+        if check == "column_in_dataframe":
+            sentences += [f"{column}: the column is missing" for column in rows["failure_case"]]
+        elif check == "column_in_schema":
+            sentences += [f"{column}: the column is not expected" for column in rows["failure_case"]]
+        elif context == "Column":
+            sentences += [_of_column(column, check, found) for column, found in rows.groupby("column", sort=True)]
+        else:  # of the whole table: pandera repeats such a check for every column of the row
+            where = rows["index"].dropna().unique()
+            shown = f" in {len(where)} of its rows, the first is row {where[0]}" if len(where) else ""
+            sentences.append(f"the table: {check} does not hold{shown}")
+    return sorted(sentences)
+
+
+def _of_column(column: Any, check: Any, found: pd.DataFrame) -> str:
+    examples: list[Any] = found["failure_case"].head(3).tolist()
+    shown = ", ".join(str(example)[:80] for example in examples)
+    more = f" and {len(found) - len(examples)} more" if len(found) > len(examples) else ""
+    return f"{column}: {check} does not hold for {shown}{more}"
