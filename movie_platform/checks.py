@@ -258,6 +258,8 @@ def _decision_schema(day: date, output: DayOutput) -> Verdict:
         }
     )
     verdict = _schema_verdict({"decisions": (DECISIONS, table)})
+    if decision.released and in_force != decision.candidate:
+        return Verdict(passed=False, summary="The bundle that was released is not the one in force.")
     if verdict.passed and decision.partition != day:
         return Verdict(passed=False, summary=f"The decision says that it is of {decision.partition}.")
     return verdict
@@ -294,13 +296,14 @@ def _predictions_schema(day: date, output: DayOutput) -> Verdict:  # noqa: ARG00
 def _every_film(day: date, output: DayOutput) -> Verdict:
     table: pd.DataFrame = output.value
     asked: set[int] = output.facts
-    missing = asked - set(table["id"])
+    answered = set(table["id"])
+    missing, surplus = asked - answered, answered - asked
     later = table["release_date"] > pd.Timestamp(day)
     asked_wrongly = int((later & (table["situation"] != "unreleased")).sum())
     return Verdict(
-        passed=not missing and not asked_wrongly,
-        summary=f"{len(asked) - len(missing):,} of {len(asked):,} upcoming films have a prediction; "
-        f"{asked_wrongly} films of after {day} were asked as released.",
+        passed=not missing and not surplus and not asked_wrongly,
+        summary=f"{len(asked) - len(missing):,} of {len(asked):,} upcoming films have a prediction, and {len(surplus)} "
+        f"others; {asked_wrongly} films of after {day} were asked as released.",
         evidence={"films": len(asked), "missing": len(missing), "still to be released": int(later.sum())},
     )
 

@@ -83,6 +83,9 @@ def _fill(settings: Settings, storage: Storage, first: date, last: date) -> None
             f"{first} to {last} is not a range of days from {settings.first_partition} "
             f"(MOVIE_PLATFORM_FIRST_PARTITION) to {newest} (yesterday)"
         )
+    if settings.dagster_home is None:
+        raise SettingsError("DAGSTER_HOME is not set: name a folder for Dagster's records, or use make, which does")
+
     import dagster as dg  # noqa: PLC0415
 
     from movie_platform.assets import ASSETS  # noqa: PLC0415
@@ -91,8 +94,6 @@ def _fill(settings: Settings, storage: Storage, first: date, last: date) -> None
     from movie_platform.operations.backfill import BackfillRunningError  # noqa: PLC0415
     from movie_platform.operations.backfill import backfill as run_backfill  # noqa: PLC0415
 
-    if settings.dagster_home is None:
-        raise SettingsError("DAGSTER_HOME is not set: name a folder for Dagster's records, or use make, which does")
     _prepare_home(settings.dagster_home)
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         try:

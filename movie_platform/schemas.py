@@ -4,6 +4,7 @@ What a table must look like, whatever day it is of. What depends on the day (its
 to `checks`; how a table is stored, to `io_managers`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ _FILM_COLUMNS = {
 FILMS = pa.DataFrameSchema(
     {
         **_FILM_COLUMNS,
-        "popularity": pa.Column("float64", pa.Check.ge(0), nullable=True),
+        "popularity": pa.Column("float64", [pa.Check.ge(0), pa.Check.lt(math.inf)], nullable=True),
         "vote_average": pa.Column("float64", RATING),
         "vote_count": pa.Column("int64", pa.Check.ge(0)),
         "adult": pa.Column("bool"),

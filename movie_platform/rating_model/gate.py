@@ -88,7 +88,8 @@ def _against_champion(comparison: Comparison, champion: date) -> list[str]:
     shared = f"on the {comparison.films:,} films that both hold-outs contain"
     for situation, tolerated in (("unreleased", 0.0), ("released", TOLERATED_LOSS_RELEASED)):
         new, old = comparison.new_rmse[situation], comparison.old_rmse[situation]
-        if new > old * (1 + tolerated) or (tolerated == 0 and new == old):
+        # Written so that NaN refuses, too.
+        if not (new <= old * (1 + tolerated) if tolerated else new < old):
             reasons.append(
                 f"RMSE for {situation} films is {new:.4f}, no better than the {old:.4f} of the champion of {champion}, "
                 f"{shared}."

@@ -1,0 +1,179 @@
+"""What is written down agrees with the code: settings, commands, assets, lock files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from movie_platform.assets import ASSETS
+from movie_platform.definitions import build_definitions
+from movie_platform.settings import Settings, describe_settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+SETTINGS = list(describe_settings())
+ASSET_NAMES = {asset.key.path[-1] for asset in ASSETS}
+LOCKS = ["dev", "platform", "serving"]
+
+each_lock = pytest.mark.parametrize("name", LOCKS)
+
+
+def lock(name: str) -> str:
+    return (ROOT / f"locks/{name}.lock").read_text()
+
+
+def pinned(name: str) -> set[tuple[str, str, str]]:
+    """Every package of a lock file: name, version, and the marker if it is not for every Python and system."""
+    return set(re.findall(r"^([a-z0-9._-]+)(?:\[\S*\])?==(\S+)(?: ; (.*?))? \\$", lock(name), flags=re.MULTILINE))
+
+
+def table_rows(first_cell: str) -> list[list[str]]:
+    """The cells of README's table rows that begin with code that matches the pattern."""
+    found = re.findall(rf"^\| `({first_cell})` \| (.*) \|$", README, flags=re.MULTILINE)
+    return [[name, *rest.split(" | ")] for name, rest in found]
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_env_example_names_every_setting_with_its_default():
+    """In the order of the code, commented out: copying the file changes nothing."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert [line.removeprefix("#") for line in lines if "=" in line] == [
+        f"{setting.name}={setting.default}" for setting in SETTINGS
+    ]
+    assert all(line.startswith("#") or not line for line in lines)
+
+
+def test_readme_lists_every_setting_with_its_default_and_no_other():
+    """A blank default is `not set`, since nobody sees a blank."""
+    assert table_rows("[A-Z][A-Z_]+") == [
+        [setting.name, f"`{setting.default}`" if setting.default else "not set", setting.description]
+        for setting in SETTINGS
+    ]
+
+
+@pytest.mark.parametrize("document", [".env.example", "README.md", "CHANGELOG.md", "docs/decisions.md"])
+def test_no_document_names_a_setting_that_does_not_exist(document: str):
+    """In the prose, too."""
+    named = re.findall(r"\b(?:MOVIE_PLATFORM|TMDB)_[A-Z_]+\b", (ROOT / document).read_text())
+    assert set(named) <= {setting.name for setting in SETTINGS}
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def targets() -> dict[str, str]:
+    """What `make help` shows, by target."""
+    return dict(re.findall(r"^([a-z]+):.*?## (.*)$", MAKEFILE, flags=re.MULTILINE))
+
+
+def test_readme_lists_every_make_target_and_no_other():
+    """`make` itself is `make help`."""
+    assert [name.split()[1] for name, *_ in table_rows("make [^`]+")] == [name for name in targets() if name != "help"]
+
+
+def test_every_make_target_is_phony_and_says_what_it_does():
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)
+    assert sorted(phony.split()) == sorted(targets())
+    assert set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE)) == set(targets())
+
+
+def test_every_make_command_in_a_document_exists():
+    for document in ("README.md", "CHANGELOG.md", "docs/decisions.md"):
+        named = re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )?make ([a-z]+)", (ROOT / document).read_text(), flags=re.MULTILINE)
+        assert set(named) <= set(targets()), document
+
+
+def test_ci_runs_the_commands_of_people():
+    commands = re.findall(r"^make ([a-z]+)$", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
+    assert commands == ["check", "test"]
+
+
+# --- assets and files -----------------------------------------------------------------------------
+
+
+def test_readme_shows_the_file_of_every_asset_and_no_other():
+    """Down to how the names end."""
+    resources = build_definitions(settings=Settings(MOVIE_PLATFORM_STORAGE="never-written")).resources or {}
+    shown = re.findall(r"\b([a-z_]+)/2026-01-05(\.[a-z.]+)", README)
+    assert dict(shown) == {
+        asset.key.path[-1]: resources[asset.get_io_manager_key_for_asset_key(asset.key)].extension for asset in ASSETS
+    }
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
+def test_every_asset_is_named(document: str):
+    words = set(re.findall(r"[a-z_]+", (ROOT / document).read_text()))
+    assert words >= ASSET_NAMES
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
+def test_every_asset_that_is_named_exists(document: str):
+    """An asset's name is one that begins like one of ours."""
+    named = re.findall(r"\b(?:raw|preprocessed|trained|predicted)_[a-z_]+\b", (ROOT / document).read_text())
+    assert set(named) <= ASSET_NAMES
+
+
+def test_every_link_of_readme_to_a_file_leads_somewhere():
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/decisions.md", ".env.example"])
+def test_no_document_is_unfinished(document: str):
+    """No placeholder stands alone on its line."""
+    assert re.findall(r"^(?:[A-Z]{5,}|.*\b(?:TODO|FIXME|XXX)\b.*)$", (ROOT / document).read_text(), re.MULTILINE) == []
+
+
+def test_the_licence_and_the_changelog_are_there():
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert "Version 2.0" in (ROOT / "LICENSE").read_text()
+    assert re.match(r"# Changelog\n", (ROOT / "CHANGELOG.md").read_text())
+
+
+# --- lock files -----------------------------------------------------------------------------------
+
+
+@each_lock
+def test_every_pinned_package_has_hashes(name: str):
+    """So that nobody can put another file under its name."""
+    requirements = re.split(r"^(?=[a-z0-9])", lock(name), flags=re.MULTILINE)[1:]
+    assert len(requirements) == len(pinned(name)) > 20
+    for requirement in requirements:
+        assert re.search(r"\\\n    --hash=sha256:[0-9a-f]{64}\b", requirement), requirement
+
+
+@each_lock
+def test_a_lock_file_names_no_registry(name: str):
+    """Whoever installs decides where packages come from."""
+    options = [line for line in lock(name).splitlines() if line.startswith("-")]
+    assert options == []
+    assert "://" not in lock(name)
+
+
+@each_lock
+def test_numpy_and_scipy_have_one_version_for_every_python(name: str):
+    """Other versions would give other bytes."""
+    for package in ("numpy", "scipy"):
+        of_package = {pin for pin in pinned(name) if pin[0] == package}
+        assert of_package == {pin for pin in pinned("dev") if pin[0] == package}
+        ((_, _, marker),) = of_package
+        assert marker == ""
+
+
+@pytest.mark.parametrize("name", ["platform", "serving"])
+def test_what_is_deployed_is_what_was_tested(name: str):
+    """The same version of every package, or one of those that the tests have for different Pythons."""
+    tested = {(package, version) for package, version, _ in pinned("dev")}
+    assert {(package, version) for package, version, _ in pinned(name)} <= tested
+
+
+def test_the_service_installs_without_dagster_and_the_platform_without_the_service():
+    packages = {name: {package for package, *_ in pinned(name)} for name in LOCKS}
+    assert not {package for package in packages["serving"] if package.startswith("dagster")}
+    assert "fastapi" in packages["serving"]
+    assert "fastapi" not in packages["platform"]
+    assert "dagster" in packages["platform"]
