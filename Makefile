@@ -19,7 +19,7 @@ backfill: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Make the missing days o
 	$(BIN)/movie-platform report --from "$(FROM)" --to "$(TO)"
 
 ui: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on http://127.0.0.1:3000
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	PYTHONWARNINGS='ignore:Function `dev_command`' $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
 test: $(BIN)/.ready  ## Run the tests
 	$(BIN)/python -m pytest -n auto
