@@ -8,7 +8,8 @@ WORKDIR /app
 # Dependencies in a layer of their own: they change less often than the sources. The lock file is complete, so pip
 # need not look for more.
 COPY locks/platform.lock locks/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --require-hashes --requirement locks/platform.lock
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip install --cache-dir /var/cache/pip --no-deps --require-hashes --requirement locks/platform.lock
 COPY . .
 RUN pip install --no-deps --no-cache-dir .
 
