@@ -49,10 +49,10 @@ def materialization_events(
     step.set_data_version(context.asset_key, version)
 
 
-def recorded_versions(context: dg.InputContext) -> dict[date, str]:
-    """The data version of each day of the asset that `context` loads, as its newest record says; one query."""
-    tags = context.step_context.instance.event_log_storage.get_latest_tags_by_partition(
-        context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[DATA_VERSION_TAG]
+def recorded_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> dict[date, str]:
+    """The data version of each day of an asset, the SHA-256 of its file, as its newest record says; one query."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[DATA_VERSION_TAG]
     )
     return {
         date.fromisoformat(day): found[DATA_VERSION_TAG] for day, found in tags.items() if DATA_VERSION_TAG in found

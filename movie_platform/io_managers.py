@@ -50,7 +50,7 @@ class DayInputs(Mapping[date, Any]):
 
     def __init__(self, days: Sequence[date], *, load: Callable[[date], Any], exists: Callable[[date], bool]) -> None:
         self.days = sorted(days)
-        """Every day that the run may read, whether its file is there or not."""
+        """The days of the run's partition mapping, with a file or without; others can be asked for, too."""
         self._load = load
         self._exists = exists
 
@@ -119,7 +119,7 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
     def load_input(self, context: dg.InputContext) -> DayInputs:
         """The upstream days that the run may read."""
         asset = context.asset_key.path[-1]
-        recorded = recorded_versions(context)
+        recorded = recorded_versions(context.step_context.instance, context.asset_key)
 
         def load(day: date) -> Any:
             key = self._key(asset, day)
@@ -167,8 +167,11 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
             self._storage.put(f"rejected/{key}", self.encode_refused(asset, checked.output.value))
         except (ValueError, TypeError, AttributeError) as error:  # so wrong that it has no bytes
             self._storage.put(f"rejected/{asset}/{checked.day}.txt", f"{error!r}\n{checked.output.value!r}".encode())
-        before = {key: f"rejected/{asset}/{checked.day}.before{self.extension}"}
-        before |= {name: f"rejected/{name}" for name in self._storage.list(f"{asset}/{checked.day}")}
+        for name, content in checked.output.attachments.items():
+            self._storage.put(f"rejected/{asset}/{checked.day}/{name}", content)
+        folder = f"{asset}/{checked.day}"
+        before = {key: f"rejected/{folder}.before{self.extension}"}
+        before |= {name: f"rejected/{folder}.before/{name.rpartition('/')[2]}" for name in self._storage.list(folder)}
         for name, aside in before.items():
             if self._storage.exists(name):
                 self._storage.put(aside, self._storage.get(name))

@@ -5,7 +5,7 @@ enough is decided elsewhere (`rating_model.gate`); here a decision is only carri
 
 - the pointer always names the newest *partition* that was released: releasing an older day never takes over;
 - the released copy is never rewritten, and exists before anything names it; the pointer moves last;
-- a day whose gate refuses it when it is made again is no longer in force;
+- a day whose gate refuses it when it is made again is no longer in force, if an earlier one was released;
 - two writers never lose one another's release (compare-and-swap), and releasing again changes nothing.
 """
 
@@ -118,10 +118,10 @@ def withdraw(storage: Storage, partition: date, *, in_force: Champion, reasons: 
     def earlier(pointed: Champion | None) -> Champion | None:
         return in_force if pointed == current else pointed
 
-    if _move_pointer(storage, earlier) == in_force:
-        _record(
-            storage, HistoryEntry(event="withdrawal", champion=current, reasons=reasons, at=now, now_in_force=False)
-        )
+    # First the entry: once the pointer has moved, a repeat after a crash would not know that there was a withdrawal.
+    entry = HistoryEntry(event="withdrawal", champion=current, reasons=reasons, at=now, now_in_force=False)
+    _record(storage, entry)
+    _move_pointer(storage, earlier)
 
 
 def _move_pointer(storage: Storage, decide: Callable[[Champion | None], Champion | None]) -> Champion | None:
@@ -166,7 +166,7 @@ def read_released(storage: Storage, champion: Champion) -> bytes:
 
 
 def read_history(storage: Storage) -> list[HistoryEntry]:
-    """Every release, oldest first."""
+    """Every release and withdrawal, oldest first."""
     return [_parse(HistoryEntry, storage.get(key), storage.url(key)) for key in storage.list(HISTORY)]
 
 

@@ -11,10 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movie_platform.operations.backfill import BackfillRunningError, PlannedRun, backfill, missing_days, plan_runs
+from movie_platform.operations.backfill import (
+    BackfillRunningError,
+    PlannedRun,
+    backfill,
+    missing_days,
+    plan_runs,
+    with_what_follows,
+)
 from movie_platform.partitions import days
 from movie_platform.storage import open_storage
-from movie_platform_tests.tiny_graph import write_plan
+from movie_platform_tests.tiny_graph import tiny_graph, write_plan
 
 FIRST = date(2026, 1, 1)
 UPSTREAM = {"numbers": [], "doubled": ["numbers"], "summed": ["doubled"]}
@@ -116,11 +123,9 @@ def test_a_recorded_day_whose_file_is_gone_is_missing(instance, tmp_path):
     folder = tmp_path / "data"
     fill(instance, folder, 1, 3)
     (folder / "doubled/2026-01-02.json").unlink()
-    assert missing_days(instance, open_storage(str(folder)), UPSTREAM, days(day(1), day(3))) == {
-        "numbers": set(),
-        "doubled": {day(2)},
-        "summed": {day(2)},
-    }, "and what was made from it must follow"
+    missing = missing_days(instance, open_storage(str(folder)), UPSTREAM, days(day(1), day(3)))
+    assert missing == {"numbers": set(), "doubled": {day(2)}, "summed": set()}
+    assert with_what_follows(missing, UPSTREAM) == {"numbers": set(), "doubled": {day(2)}, "summed": {day(2)}}
     left, _ = fill(instance, folder, 1, 3)
     assert not any(left.values())
 
@@ -129,7 +134,7 @@ def test_a_file_that_no_run_recorded_is_missing(instance, tmp_path):
     folder = tmp_path / "data"
     (folder / "numbers").mkdir(parents=True)
     (folder / "numbers/2026-01-01.json").write_text('{"n": 1}')
-    assert missing_days(instance, open_storage(str(folder)), {"numbers": []}, [day(1)]) == {"numbers": {day(1)}}
+    assert missing_days(instance, open_storage(str(folder)), ["numbers"], [day(1)]) == {"numbers": {day(1)}}
 
 
 def test_a_backfill_that_was_killed_is_finished_by_the_next_one(instance, tmp_path):
@@ -162,3 +167,35 @@ def test_a_backfill_that_was_killed_is_finished_by_the_next_one(instance, tmp_pa
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {
         path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()
     }
+
+
+def test_a_file_that_is_not_the_recorded_one_is_made_again(instance, tmp_path):
+    """As after a kill between a day's file and its record."""
+    folder = tmp_path / "data"
+    fill(instance, folder, 1, 3)
+    (folder / "doubled/2026-01-02.json").write_text('{"n": 5}')
+    left, said = fill(instance, folder, 1, 3)
+    assert not any(left.values())
+    assert said == ["Run 1 of 1, 2026-01-02: doubled, summed"]
+    assert (folder / "doubled/2026-01-02.json").read_text() == '{\n "n": 4\n}\n'
+
+
+def test_what_could_be_made_beside_a_failed_day_is_not_reported_as_missing(instance, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_plan(folder, refuse=["2026-01-02"])
+    left, _ = fill(instance, folder, 1, 3)
+    assert left == {"numbers": {day(2)}, "doubled": {day(2)}, "summed": set()}
+
+
+def test_a_run_that_was_started_again_from_the_ui_is_left_alone(instance, tmp_path):
+    """The UI copies the tags of the run it repeats."""
+    made = instance.create_run_for_job(
+        tiny_graph(str(tmp_path)),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"movie_platform/made_by": "backfill"},
+        parent_run_id="parent",
+        root_run_id="parent",
+    )
+    fill(instance, tmp_path / "data", 1, 1)
+    assert instance.get_run_by_id(made.run_id).status == dg.DagsterRunStatus.STARTED

@@ -226,11 +226,12 @@ def test_a_refused_day_is_set_aside_with_what_stood_there_before(storage: Storag
     """Nothing stands under its final name, no attachment either."""
     manager = JsonIOManager(storage)
     assert store(manager, DayOutput(value={"n": 1}, attachments={"note.txt": b"10"})).success
-    assert not store(manager, DayOutput(value={"n": 2}), refuse=True).success
+    assert not store(manager, DayOutput(value={"n": 2}, attachments={"note.txt": b"20"}), refuse=True).success
     assert {key: json.loads(storage.get(key)) for key in storage.list()} == {
         "rejected/made/2026-01-05.before.json": {"n": 1},
+        "rejected/made/2026-01-05.before/note.txt": 10,
         "rejected/made/2026-01-05.json": {"n": 2},
-        "rejected/made/2026-01-05/note.txt": 10,
+        "rejected/made/2026-01-05/note.txt": 20,
     }
     assert list(load(manager)) == []
 

@@ -1,12 +1,13 @@
 """Fill a range of days: find what is missing, in as few runs as possible, in date order, in this process.
 
 Which days are missing is decided by Dagster's record *and* the store: a day that is recorded but whose file is gone
-is missing, and so is a file that no run has recorded. A backfill that was killed leaves a run that looks alive; the
-next one, which a lock shows to be the only one, says of it that it failed.
+or another one is missing, and so is a file that no run has recorded. A backfill that was killed leaves a run that
+looks alive; the next one, which a lock shows to be the only one, says of it that it failed.
 """
 
 import fcntl
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -18,6 +19,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from movie_platform.console import SHORT_LOG
+from movie_platform.dagster_internals import recorded_versions
 from movie_platform.partitions import days
 from movie_platform.storage import Storage
 
@@ -38,21 +40,36 @@ class PlannedRun:
 
 
 def missing_days(
-    instance: dg.DagsterInstance, storage: Storage, upstream: Mapping[str, Collection[str]], wanted: Sequence[date]
+    instance: dg.DagsterInstance, storage: Storage, assets: Iterable[str], wanted: Sequence[date]
 ) -> dict[str, set[date]]:
-    """By asset, the days to be made: without a record, without a file, or made from a day that is to be made.
+    """By asset, the days that have no record, no file under their final name, or another file than the recorded one.
+
+    Reads every file of the days, since the record is only a claim about the store.
+    """
+    missing: dict[str, set[date]] = {}
+    for asset in assets:
+        recorded = recorded_versions(instance, dg.AssetKey(asset))
+        # The day is the file's name up to its extension; folders beside it hold attachments.
+        keys = {key.split("/")[1].partition(".")[0]: key for key in storage.list(asset) if key.count("/") == 1}
+        missing[asset] = set()
+        for day in wanted:
+            key = keys.get(day.isoformat())
+            if key is None or hashlib.sha256(storage.get(key)).hexdigest() != recorded.get(day):
+                missing[asset].add(day)
+    return missing
+
+
+def with_what_follows(
+    missing: Mapping[str, Collection[date]], upstream: Mapping[str, Collection[str]]
+) -> dict[str, set[date]]:
+    """The days to be made: the missing ones, and what was made of them, since they will be others when made anew.
 
     `upstream` names the assets that each asset reads, in an order in which they can be made.
     """
-    missing: dict[str, set[date]] = {}
+    to_make: dict[str, set[date]] = {}
     for asset, parents in upstream.items():
-        recorded = instance.get_materialized_partitions(dg.AssetKey(asset))
-        # The day is the file's name up to its extension; folders beside it hold attachments.
-        stored = {key.split("/")[1].partition(".")[0] for key in storage.list(asset) if key.count("/") == 1}
-        missing[asset] = {day for day in wanted if day.isoformat() not in recorded & stored}
-        # Made anew, the day upstream will be another one: what was made of the old one must follow.
-        missing[asset].update(*(missing[parent] for parent in parents if parent != asset))
-    return missing
+        to_make[asset] = set(missing[asset]).union(*(to_make[parent] for parent in parents if parent != asset))
+    return to_make
 
 
 def plan_runs(missing: Mapping[str, Collection[date]], *, at_most: int) -> list[PlannedRun]:
@@ -92,6 +109,8 @@ def _end_abandoned_runs(instance: dg.DagsterInstance) -> None:
     """Mark the runs of backfills whose process is gone as failed. Only for whoever holds the lock."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags=_MADE_HERE)):
+        if run.parent_run_id is not None:  # started again from the UI, which copies the tags
+            continue
         instance.report_run_failed(run, "The process of this run ended without a word, for example by a kill.")
 
 
@@ -109,13 +128,15 @@ def backfill(
 ) -> dict[str, set[date]]:
     """Make everything that is missing between two days, both included; returns what is missing afterwards.
 
-    Safe to repeat, after a kill too: finished days are left alone. A day that fails does not keep the others from
-    being made. Raises `BackfillRunningError` while another process holds the `lock` file.
+    Safe to repeat, after a kill too: finished days are left alone, but for those that were made of a missing one. A
+    day that fails does not keep the others from being made. Raises `BackfillRunningError` while another process holds
+    the `lock` file.
     """
     wanted = days(first, last)
     with _alone(lock):
         _end_abandoned_runs(instance)
-        runs = plan_runs(missing_days(instance, storage, upstream, wanted), at_most=at_most)
+        missing = missing_days(instance, storage, upstream, wanted)
+        runs = plan_runs(with_what_follows(missing, upstream), at_most=at_most)
         if not runs:
             announce(f"Nothing is missing from {first} to {last}.")
         for number, run in enumerate(runs, start=1):
