@@ -61,9 +61,7 @@ def demo() -> None:
     """Make three days, from the first that begins a cycle of windows, and show what came out."""
     settings = load_settings()
     storage = open_storage(settings.storage)
-    # The first day of a cycle collects the newest films; before it there is nothing to measure a model on.
-    first = cycle_start(settings.first_partition)
-    last = min(first + timedelta(days=_DEMO_DAYS - 1), last_complete_day(datetime.now(UTC).date()))
+    first, last = demo_days(settings.first_partition, newest=last_complete_day(datetime.now(UTC).date()))
     _fill(settings, storage, first, last)
     _report(storage, days(first, last))
     Console().print(
@@ -74,6 +72,21 @@ def demo() -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def demo_days(first_partition: date, *, newest: date) -> tuple[date, date]:
+    """The first and last day of the demo; `newest` is the last day that can be made.
+
+    It begins with a cycle, whose first day collects the newest films: without them there is nothing to measure a model
+    on. Raises `SettingsError` when no cycle begins in time.
+    """
+    first = cycle_start(first_partition)
+    if first > newest:
+        raise SettingsError(
+            f"MOVIE_PLATFORM_FIRST_PARTITION: no cycle of windows begins from {first_partition} to {newest} "
+            "(yesterday), so there are no recent films to learn from; name an earlier day, like 2026-01-01"
+        )
+    return first, min(first + timedelta(days=_DEMO_DAYS - 1), newest)
 
 
 def _fill(settings: Settings, storage: Storage, first: date, last: date) -> None:

@@ -1,9 +1,9 @@
-"""The one place that touches Dagster's private parts: events of one day, recorded while a range run goes on.
+"""The one place that touches Dagster's private parts: events of one day, and what a run of a range is.
 
 Dagster 1.13 records the materializations of a range run after the last day, for every day of the range, and check
 results without their day. Here the same events are made day by day, with Dagster's own functions, so that code
 version, data version and provenance are those that Dagster itself would write. dagster is pinned exactly;
-`test_daily` fails when an upgrade changes what is used here. Nothing else belongs here.
+`test_daily` and `test_backfill` fail when an upgrade changes what is used here. Nothing else belongs here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,30 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.metadata import normalize_metadata
+from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.execute_step import _get_output_asset_events
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from dagster_shared.utils.warnings import disable_dagster_warnings
+
+__all__ = [
+    "OWN_EVENTS",
+    "ReconstructableJob",
+    "check_event",
+    "check_target",
+    "materialization_events",
+    "range_tags",
+    "recorded_versions",
+]
 
 OWN_EVENTS: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Metadata of an output whose IO manager records the materializations itself: Dagster then adds none."""
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """The tags of a run that is of a range of days, both included."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
 
 
 def materialization_events(

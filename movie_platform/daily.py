@@ -156,7 +156,7 @@ class DayStream:
             except DayFailed as error:
                 self._fail(day, str(error))
                 continue
-            except Exception as error:  # noqa: BLE001 raised by failure(), when the finished days are recorded
+            except Exception as error:  # noqa: BLE001 raised by raise_failures, when the finished days are recorded
                 self._fail(day, f"{type(error).__name__}: {error}")
                 self._fatal = error
                 break

@@ -165,8 +165,9 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
         key = self._key(asset, checked.day)
         try:
             self._storage.put(f"rejected/{key}", self.encode_refused(asset, checked.output.value))
-        except (ValueError, TypeError, AttributeError) as error:  # so wrong that it has no bytes
-            self._storage.put(f"rejected/{asset}/{checked.day}.txt", f"{error!r}\n{checked.output.value!r}".encode())
+        except (ValueError, TypeError, AttributeError, LookupError) as error:  # so wrong that it has no bytes
+            text = f"{error!r}\n{checked.output.value!r}"
+            self._storage.put(f"rejected/{asset}/{checked.day}.txt", text.encode(errors="backslashreplace"))
         for name, content in checked.output.attachments.items():
             self._storage.put(f"rejected/{asset}/{checked.day}/{name}", content)
         folder = f"{asset}/{checked.day}"

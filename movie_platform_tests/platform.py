@@ -12,9 +12,9 @@ from typing import Any
 
 import dagster as dg
 from dagster import JobExecutionResult
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from movie_platform.automation import DAILY
+from movie_platform.dagster_internals import range_tags
 from movie_platform.definitions import build_definitions
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.resources import TmdbCollector
@@ -74,7 +74,7 @@ def run_platform(
     if first == last:
         tags = {"dagster/partition": first}
     else:
-        tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        tags = range_tags(date.fromisoformat(first), date.fromisoformat(last))
     return dg.execute_job(
         dg.build_reconstructable_job(
             "movie_platform_tests.platform",

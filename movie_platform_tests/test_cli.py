@@ -8,14 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from movie_platform.cli import cli
-from movie_platform.settings import describe_settings
+from movie_platform.cli import cli, demo_days
+from movie_platform.settings import SettingsError, describe_settings
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.secret-secret.sig_nature"
 PROGRAM = Path(sys.executable).with_name("movie-platform")
@@ -252,3 +252,20 @@ def test_a_day_that_cannot_be_made_is_named_with_the_reason(place: Place):
     assert "Telemetry" not in finished.stderr
     assert not (place.dagster / ".telemetry").exists()
     assert not (place.home / ".dagster").exists()
+
+
+@pytest.mark.parametrize(
+    ("first_partition", "newest", "expected"),
+    [
+        (date(2026, 1, 1), date(2026, 5, 1), (date(2026, 1, 1), date(2026, 1, 3))),
+        (date(2026, 1, 2), date(2026, 5, 1), (date(2026, 1, 14), date(2026, 1, 16))),
+        (date(2026, 1, 2), date(2026, 1, 14), (date(2026, 1, 14), date(2026, 1, 14))),
+    ],
+)
+def test_the_demo_begins_with_a_cycle(first_partition, newest, expected):
+    assert demo_days(first_partition, newest=newest) == expected
+
+
+def test_a_first_partition_too_late_for_the_demo_is_refused_with_the_remedy():
+    with pytest.raises(SettingsError, match=r"^MOVIE_PLATFORM_FIRST_PARTITION: .*name an earlier day"):
+        demo_days(date(2026, 1, 2), newest=date(2026, 1, 13))

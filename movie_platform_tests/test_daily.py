@@ -1,13 +1,14 @@
 """What happens to the days of a run, by the real executor, IO managers and records of Dagster."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster import JobExecutionResult
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from movie_platform.dagster_internals import range_tags
 from movie_platform_tests.tiny_graph import write_plan
 
 DAYS = [f"2026-01-{n:02}" for n in range(1, 7)]
@@ -29,7 +30,7 @@ def run(
     if first == last:
         tags = {"dagster/partition": first}
     else:
-        tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        tags = range_tags(date.fromisoformat(first), date.fromisoformat(last))
     return dg.execute_job(
         job,
         instance=instance,

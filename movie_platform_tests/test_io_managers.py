@@ -236,6 +236,13 @@ def test_a_refused_day_is_set_aside_with_what_stood_there_before(storage: Storag
     assert list(load(manager)) == []
 
 
+def test_a_refused_value_that_has_no_bytes_is_kept_as_text(disk: Storage):
+    assert not store(BundleIOManager(disk), DayOutput(value="no bundle \ud800"), refuse=True).success
+    (kept,) = disk.list()
+    assert kept == "rejected/made/2026-01-05.txt"
+    assert b"no bundle" in disk.get(kept)
+
+
 @each_kind
 def test_a_refused_value_is_kept_as_it_would_have_been_stored(kind: str, disk: Storage):
     """If it has the right shape: then the same code reads it."""

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableJob
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from movie_platform.console import SHORT_LOG
-from movie_platform.dagster_internals import recorded_versions
+from movie_platform.dagster_internals import ReconstructableJob, range_tags, recorded_versions
 from movie_platform.partitions import days
 from movie_platform.storage import Storage
 
@@ -146,10 +144,6 @@ def backfill(
                 instance=instance,
                 asset_selection=[dg.AssetKey(asset) for asset in run.assets],
                 run_config=SHORT_LOG,
-                tags={
-                    **_MADE_HERE,
-                    ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(),
-                    ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat(),
-                },
+                tags={**_MADE_HERE, **range_tags(run.first, run.last)},
             )
         return missing_days(instance, storage, upstream, wanted)
