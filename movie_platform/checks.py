@@ -5,6 +5,7 @@ look like stands in `schemas`; how bad an error must be is decided here, as a co
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -66,15 +67,25 @@ def _raw_schema(window: Window, output: DayOutput) -> Verdict:
 
 def _complete(window: Window, output: DayOutput) -> Verdict:
     collection: Collection = output.facts
-    kept, announced = len(collection.items), collection.announced
-    missing = max(announced - kept - collection.strays, 0)  # films set aside as strays were announced too
+    kept, announced, gaps = len(collection.items), collection.announced, collection.gaps
+    # Films set aside as strays were announced too.
+    missing = max(collection.missing, announced - kept - collection.strays)
     enough = kept > 0 or (announced == 0 and _may_be_empty(window))
-    passed = enough and missing <= announced * TOLERATED_SHORTFALL
-    judged = "complete" if passed else "incomplete"
+    passed = enough and missing <= announced * TOLERATED_SHORTFALL and not gaps
+    summary = f"The window is {'complete' if passed else 'incomplete'}: {kept:,} films kept of {announced:,} announced"
+    if missing:
+        summary += f", {missing:,} are missing"
+    for gap in gaps[:_EXAMPLES]:
+        summary += f"; only {gap.reachable:,} films can be reached of {gap.query}, which cannot be cut any further"
     return Verdict(
         passed=passed,
-        summary=f"The window is {judged}: {kept:,} films kept of {announced:,} announced by the API.",
-        evidence={"films kept": kept, "films announced": announced, "films missing": missing},
+        summary=f"{summary}.",
+        evidence={
+            "films kept": kept,
+            "films announced": announced,
+            "films missing": missing,
+            "gaps": table(asdict(gap) for gap in gaps),
+        },
     )
 
 
@@ -100,8 +111,8 @@ def _raw_checks(window_name: str, window_of: _WindowOf) -> list[DayCheck]:
         ),
         DayCheck(
             name="complete",
-            description=f"There are films (a window that ends before {THIN_UNTIL.year} may be empty), and at most "
-            f"{TOLERATED_SHORTFALL:.1%} of those announced are missing.",
+            description=f"There are films (a window that ends before {THIN_UNTIL.year} may be empty), at most "
+            f"{TOLERATED_SHORTFALL:.1%} of those announced are missing, and no query had more than could be reached.",
             examine=lambda day, output: _complete(window_of(day), output),
         ),
         DayCheck(

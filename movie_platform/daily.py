@@ -164,8 +164,10 @@ class DayStream:
             if checked.refused:
                 reasons = [v.verdict.summary for v in checked.verdicts if v.refuses]
                 self._fail(day, "refused by its checks: " + " ".join(reasons))
+            refused = checked.refused
             yield checked
-            if not checked.refused:  # the IO manager asks for the next day when this one is safe
+            del output, checked  # before the next one is made: one day is in memory at a time
+            if not refused:  # the IO manager asks for the next day when this one is safe
                 total, spent = len(self._days), time.monotonic() - begun
                 left = spent / number * (total - number)
                 self._log.info(f"{self.asset} {day}: stored, day {number} of {total}, about {left:.0f} s left")

@@ -67,6 +67,8 @@ def build_definitions(
 
 
 def _tmdb(settings: Settings) -> dg.ResourceDefinition:
+    TmdbCollector(settings)  # settings that it refuses are refused now, not in the first run
+
     @dg.resource(description=f"TMDB's films, from: {settings.source.value}")
     def tmdb(_: dg.InitResourceContext) -> Iterator[TmdbCollector]:
         with TmdbCollector(settings) as collector:

@@ -113,6 +113,7 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
                     metadata={"day": checked.day.isoformat(), **examined.verdict.evidence},
                     target=target,
                 )
+            del checked  # before the next day is made
         if not stored:  # raised from here, downstream assets are not begun; from the asset's body, they would be
             obj.raise_failures()
 

@@ -5,40 +5,62 @@ Which API is asked, and how fast, follows from the settings and is decided here 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from types import TracebackType
 from typing import Any, Self
 
 from starlette.types import ASGIApp
 
 from movie_platform.partitions import Window
-from movie_platform.settings import Settings, Source
-from movie_platform.tmdb.catalogue import catalogue_app, catalogue_client, read_catalogue, synthetic_films
-from movie_platform.tmdb.client import Pacer, TmdbClient
+from movie_platform.settings import Settings, SettingsError, Source
+from movie_platform.tmdb.catalogue import (
+    catalogue_app,
+    catalogue_client,
+    parse_faults,
+    read_catalogue,
+    synthetic_films,
+    with_faults,
+)
+from movie_platform.tmdb.client import TmdbClient
 from movie_platform.tmdb.collection import Collection, Progress, collect
+from movie_platform.tmdb.pacing import Pacer
+
+_pacer = cache(Pacer)
+"""One for each rate: TMDB counts the requests of an address, so all runs in a process share it."""
 
 
 class TmdbCollector:
-    """Collects windows of films; one event loop, one pacer and so one rate for everything that a run asks.
+    """Collects windows of films; one event loop and one client for everything that a run asks.
+
+    So a token that TMDB has refused is not tried again in the run, and neither is a dead API for long.
 
     A context manager: Dagster opens it with a run and closes it when the run ends.
     """
 
     def __init__(self, settings: Settings) -> None:
+        """Raises `SettingsError` when TMDB_FAULTS makes no sense."""
         self._settings = settings
         self.source = settings.source
+        try:
+            self._faults = None if settings.tmdb_faults is None else parse_faults(settings.tmdb_faults)
+        except ValueError as error:
+            raise SettingsError(f"TMDB_FAULTS: {error}") from None
 
     def __enter__(self) -> Self:
         self._runner = asyncio.Runner()
-        self._pacer = Pacer(self._settings.tmdb_requests_per_second)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._runner.close()
+        try:
+            if "_tmdb" in vars(self):
+                self._runner.run(self._tmdb.aclose())
+        finally:
+            self._runner.close()
 
     def collect(
         self,
@@ -67,14 +89,29 @@ class TmdbCollector:
 
         return self._runner.run(run())
 
-    def _client(self, day: date) -> TmdbClient:
-        token = self._settings.tmdb_access_token
-        if self.source is Source.TMDB and token is not None:
-            return TmdbClient(base_url=self._settings.tmdb_base_url, token=token, pacer=self._pacer)
-        synthetic = self.source is Source.SYNTHETIC
-        return catalogue_client(catalogue_app(synthetic_films(day)) if synthetic else self._app_of_file)
+    @asynccontextmanager
+    async def _client(self, day: date) -> AsyncIterator[TmdbClient]:
+        if self.source is Source.TMDB:
+            yield self._tmdb
+            return
+        app = self._with_faults(catalogue_app(synthetic_films(day))) if self.source is Source.SYNTHETIC else self._file
+        async with catalogue_client(app, retry_seconds=self._settings.tmdb_retry_seconds) as client:
+            yield client
 
     @cached_property
-    def _app_of_file(self) -> ASGIApp:
+    def _tmdb(self) -> TmdbClient:
+        assert self._settings.tmdb_access_token is not None
+        return TmdbClient(
+            base_url=self._settings.tmdb_base_url,
+            token=self._settings.tmdb_access_token,
+            pacer=_pacer(self._settings.tmdb_requests_per_second),
+            retry_seconds=self._settings.tmdb_retry_seconds,
+        )
+
+    @cached_property
+    def _file(self) -> ASGIApp:
         assert self._settings.tmdb_catalogue is not None
-        return catalogue_app(read_catalogue(self._settings.tmdb_catalogue))
+        return self._with_faults(catalogue_app(read_catalogue(self._settings.tmdb_catalogue)))
+
+    def _with_faults(self, app: ASGIApp) -> ASGIApp:
+        return app if self._faults is None else with_faults(app, self._faults)

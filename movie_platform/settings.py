@@ -108,6 +108,21 @@ class Settings(BaseSettings):
         validation_alias="TMDB_REQUESTS_PER_SECOND",
         description="How fast TMDB is asked, evenly spaced. Above 40 it begins to refuse.",
     )
+    tmdb_retry_seconds: float = Field(
+        default=120,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        validation_alias="TMDB_RETRY_SECONDS",
+        description="For how many seconds a request that fails in a way that usually passes is sent again before the "
+        "day fails.",
+    )
+    tmdb_faults: str | None = Field(
+        default=None,
+        validation_alias="TMDB_FAULTS",
+        description="Faults of the built-in catalogue, to see how collection copes with them, like "
+        "seed=7,retryable=0.1 (docs/collection.md lists them). Not together with TMDB_ACCESS_TOKEN.",
+    )
     dagster_home: Path | None = Field(
         default=None,
         validation_alias="DAGSTER_HOME",
@@ -193,6 +208,15 @@ class Settings(BaseSettings):
         except OSError as error:
             raise ValueError(f"cannot be read ({error.strerror}); {remedy}") from None
         return path
+
+    @field_validator("tmdb_faults")
+    @classmethod
+    def _faults(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None and _token_is_given(info):
+            raise ValueError(
+                "is set together with TMDB_ACCESS_TOKEN, but only the built-in catalogue has faults; unset one of them"
+            )
+        return text
 
     @field_validator("dagster_home")
     @classmethod

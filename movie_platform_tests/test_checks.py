@@ -1,5 +1,6 @@
 """What each check says of a day, good or bad."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -28,7 +29,7 @@ from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.evaluation import Evaluation, evaluate
 from movie_platform.releases import Decision, champion_of
 from movie_platform.tmdb.catalogue import synthetic_films
-from movie_platform.tmdb.collection import Collection
+from movie_platform.tmdb.collection import Collection, Gap
 from movie_platform.tmdb.films import to_films
 from movie_platform_tests.rating_model.examples import SMALL, example_films
 
@@ -58,16 +59,22 @@ def items(window: Window, count: int = 200) -> list[Item]:
 ITEMS = items(training_window(DAY))
 
 
-def collected(found: list[Item], *, announced: int | None = None, strays: int = 0) -> DayOutput:
+def collected(
+    found: list[Item], *, announced: int | None = None, strays: int = 0, missing: int = 0, gaps: tuple[Gap, ...] = ()
+) -> DayOutput:
     collection = Collection(
         items=found,
         announced=len(found) + strays if announced is None else announced,
+        missing=missing,
         pages=1,
         requests=1,
+        retries=Counter(),
+        read_again=0,
         duplicates=0,
         strays=strays,
         unidentified=0,
         queries=(),
+        gaps=gaps,
     )
     return DayOutput(value=found, facts=collection)
 
@@ -115,7 +122,7 @@ def test_a_day_as_the_api_should_give_it_passes(checks: Sequence[DayCheck], wind
     verdicts = {check.name: check.evaluate(DAY, good).verdict for check in checks}
     assert {name for name, verdict in verdicts.items() if not verdict.passed} == set()
     assert verdicts["schema"].evidence == {"rows of items": 200}
-    assert verdicts["complete"].summary == ("The window is complete: 200 films kept of 200 announced by the API.")
+    assert verdicts["complete"].summary == "The window is complete: 200 films kept of 200 announced."
     assert verdicts["inside_window"].summary == (
         f"200 of 200 films lie within {window.first} to {window.last}; 0 outside were set aside."
     )
@@ -198,6 +205,23 @@ def test_a_later_window_may_not_be_empty(checks: Sequence[DayCheck], day: date):
 
 def test_an_empty_early_window_with_announced_films_is_incomplete():
     assert not examine(RAW_MOVIES, "complete", collected([], announced=3), day=EARLY).passed
+
+
+def test_films_that_were_missed_count_although_others_came_in_their_place():
+    """A film that has gone meanwhile must not hide one that was not read."""
+    verdict = examine(RAW_MOVIES, "complete", collected(ITEMS, announced=200, missing=2))
+    assert not verdict.passed
+    assert verdict.summary == "The window is incomplete: 200 films kept of 200 announced, 2 are missing."
+    assert examine(RAW_MOVIES, "complete", collected(ITEMS, announced=200, missing=1)).passed, "within the tolerance"
+
+
+def test_a_gap_is_named_whatever_was_kept():
+    gap = Gap("2020-01-01 to 2020-01-01, language en, 0 to 0 votes", announced=10_000, reachable=10_000)
+    verdict = examine(RAW_MOVIES, "complete", collected(ITEMS, gaps=(gap,)))
+    assert not verdict.passed
+    assert "only 10,000 films can be reached of 2020-01-01 to 2020-01-01, language en" in verdict.summary
+    (record,) = verdict.evidence["gaps"].records
+    assert record.data == {"query": gap.query, "announced": 10_000, "reachable": 10_000}
 
 
 @pytest.mark.parametrize("days", [-1, 1])

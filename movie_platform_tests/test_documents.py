@@ -8,9 +8,17 @@ import pytest
 from movie_platform.assets import ASSETS
 from movie_platform.definitions import build_definitions
 from movie_platform.settings import Settings, describe_settings
+from movie_platform.tmdb.catalogue import FAULTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+COLLECTION = (ROOT / "docs/collection.md").read_text()
+DOCUMENTS = [
+    "README.md",
+    "CHANGELOG.md",
+    ".env.example",
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
 MAKEFILE = (ROOT / "Makefile").read_text()
 SETTINGS = list(describe_settings())
 ASSET_NAMES = {asset.key.path[-1] for asset in ASSETS}
@@ -28,9 +36,9 @@ def pinned(name: str) -> set[tuple[str, str, str]]:
     return set(re.findall(r"^([a-z0-9._-]+)(?:\[\S*\])?==(\S+)(?: ; (.*?))? \\$", lock(name), flags=re.MULTILINE))
 
 
-def table_rows(first_cell: str) -> list[list[str]]:
-    """The cells of README's table rows that begin with code that matches the pattern."""
-    found = re.findall(rf"^\| `({first_cell})` \| (.*) \|$", README, flags=re.MULTILINE)
+def table_rows(first_cell: str, document: str = README) -> list[list[str]]:
+    """The cells of a document's table rows that begin with code that matches the pattern."""
+    found = re.findall(rf"^\| `({first_cell})` \| (.*) \|$", document, flags=re.MULTILINE)
     return [[name, *rest.split(" | ")] for name, rest in found]
 
 
@@ -40,7 +48,7 @@ def table_rows(first_cell: str) -> list[list[str]]:
 def test_env_example_names_every_setting_with_its_default():
     """In the order of the code, commented out: copying the file changes nothing."""
     lines = (ROOT / ".env.example").read_text().splitlines()
-    assert [line.removeprefix("#") for line in lines if "=" in line] == [
+    assert [line.removeprefix("#") for line in lines if re.match("#?[A-Z_]+=", line)] == [
         f"{setting.name}={setting.default}" for setting in SETTINGS
     ]
     assert all(line.startswith("#") or not line for line in lines)
@@ -54,7 +62,7 @@ def test_readme_lists_every_setting_with_its_default_and_no_other():
     ]
 
 
-@pytest.mark.parametrize("document", [".env.example", "README.md", "CHANGELOG.md", "docs/decisions.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_document_names_a_setting_that_does_not_exist(document: str):
     """In the prose, too."""
     named = re.findall(r"\b(?:MOVIE_PLATFORM|TMDB)_[A-Z_]+\b", (ROOT / document).read_text())
@@ -81,7 +89,7 @@ def test_every_make_target_is_phony_and_says_what_it_does():
 
 
 def test_every_make_command_in_a_document_exists():
-    for document in ("README.md", "CHANGELOG.md", "docs/decisions.md"):
+    for document in DOCUMENTS:
         named = re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )?make ([a-z]+)", (ROOT / document).read_text(), flags=re.MULTILINE)
         assert set(named) <= set(targets()), document
 
@@ -109,7 +117,7 @@ def test_every_asset_is_named(document: str):
     assert words >= ASSET_NAMES
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_asset_that_is_named_exists(document: str):
     """An asset's name is one that begins like one of ours."""
     named = re.findall(r"\b(?:raw|preprocessed|trained|predicted)_[a-z_]+\b", (ROOT / document).read_text())
@@ -122,7 +130,7 @@ def test_every_link_of_readme_to_a_file_leads_somewhere():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/decisions.md", ".env.example"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_document_is_unfinished(document: str):
     """No placeholder stands alone on its line."""
     assert re.findall(r"^(?:[A-Z]{5,}|.*\b(?:TODO|FIXME|XXX)\b.*)$", (ROOT / document).read_text(), re.MULTILINE) == []
@@ -132,6 +140,39 @@ def test_the_licence_and_the_changelog_are_there():
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     assert "Version 2.0" in (ROOT / "LICENSE").read_text()
     assert re.match(r"# Changelog\n", (ROOT / "CHANGELOG.md").read_text())
+
+
+# --- checks and faults ----------------------------------------------------------------------------
+
+
+def test_the_page_of_checks_has_every_check_as_it_is_and_no_other():
+    rows = table_rows("[a-z_]+", (ROOT / "docs/checks.md").read_text())
+    assert rows == [
+        [asset.key.path[-1], f"`{spec.name}`", "refuses" if spec.blocking else "warns", str(spec.description)]
+        for asset in ASSETS
+        for spec in asset.check_specs
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_check_that_is_named_exists(document: str):
+    """In the prose, too: `check <name>` and `<name> check`."""
+    text = (ROOT / document).read_text()
+    named = re.findall(r"\bchecks? `([a-z_]+)`", text) + re.findall(r"`([a-z_]+)` checks?\b", text)
+    assert set(named) <= {spec.name for asset in ASSETS for spec in asset.check_specs}
+
+
+def test_every_fault_is_described_as_it_is_and_no_other():
+    rows = table_rows("[a-z0-9-]+", COLLECTION)
+    assert [(name, what) for name, what, *_ in rows] == list(FAULTS.items())
+
+
+def test_every_fault_names_a_test_that_exists():
+    named = re.findall(r" \| `((?:tmdb/)?test_[a-z]+\.py)::(test_[a-z0-9_]+)` \|$", COLLECTION, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (?!what happens|fault \||---).*\|$", COLLECTION, flags=re.MULTILINE)
+    assert len(named) == len(rows) > len(FAULTS)
+    for module, test in named:
+        assert f"def {test}(" in (ROOT / "movie_platform_tests" / module).read_text(), test
 
 
 # --- lock files -----------------------------------------------------------------------------------

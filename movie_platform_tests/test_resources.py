@@ -1,44 +1,23 @@
 """Which API is asked: the real client against a server on loopback, the built-in catalogue, a file."""
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 
-import dagster as dg
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from movie_platform.definitions import build_definitions
 from movie_platform.partitions import Window
 from movie_platform.resources import TmdbCollector
-from movie_platform.settings import Settings, Source
+from movie_platform.settings import Settings, SettingsError, Source
 from movie_platform.tmdb.catalogue import catalogue_app, synthetic_films
-from movie_platform.tmdb.client import AuthenticationError
+from movie_platform.tmdb.client import TmdbError
+from movie_platform_tests.loopback import serving
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.a-secret-that-must-not-show"
 DAY = date(2026, 1, 5)
-
-
-@contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """An application as a server on loopback, in place of TMDB's."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not running.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/3"
-    finally:
-        running.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -81,46 +60,27 @@ def test_the_synthetic_catalogue_is_that_of_the_day():
     assert votes[0] < votes[1] < votes[2]
 
 
-def test_a_run_against_a_server_leaves_its_token_nowhere(server, instance, tmp_path, capfd):
-    settings = Settings(
-        MOVIE_PLATFORM_STORAGE=str(tmp_path / "data"),
-        TMDB_ACCESS_TOKEN=TOKEN,
-        TMDB_BASE_URL=server,
-        TMDB_REQUESTS_PER_SECOND=40,
-    )
-    definitions = build_definitions(settings=settings)
-    result = definitions.resolve_job_def("daily").execute_in_process(
-        instance=instance, partition_key="2026-01-05", asset_selection=[dg.AssetKey("raw_upcoming_movies")]
-    )
-    assert result.success
-    assert not _holding_token(tmp_path)
-    assert TOKEN not in "".join(capfd.readouterr())
+def test_faults_are_those_of_the_setting():
+    """What usually passes changes nothing but the number of requests."""
+    undisturbed = collect(Settings(), WINDOW)
+    assert collect(Settings(TMDB_FAULTS="html-502=0.3,page-drift=0.3,seed=2"), WINDOW) == undisturbed
+    with pytest.raises(TmdbError, match="TMDB status 44"):
+        collect(Settings(TMDB_FAULTS="invalid-id"), WINDOW)
 
 
-def test_a_refused_token_fails_the_day_with_the_remedy_and_without_the_token(instance, tmp_path, capfd):
-    catalogue = catalogue_app([])
-
-    async def unauthorized(scope: Scope, receive: Receive, send: Send) -> None:
-        await catalogue({**scope, "headers": []}, receive, send)
-
-    with serving(unauthorized) as url:
-        settings = Settings(MOVIE_PLATFORM_STORAGE=str(tmp_path / "data"), TMDB_ACCESS_TOKEN=TOKEN, TMDB_BASE_URL=url)
-        job = build_definitions(settings=settings).resolve_job_def("daily")
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key="2026-01-05",
-            asset_selection=[dg.AssetKey("raw_upcoming_movies")],
-            raise_on_error=False,
-        )
-    assert not result.success
-    (failure,) = result.filter_events(lambda event: event.is_step_failure)
-    text = failure.step_failure_data.error.to_string()
-    assert AuthenticationError.__name__ in text
-    assert "Set TMDB_ACCESS_TOKEN" in text
-    assert not (tmp_path / "data/raw_upcoming_movies").exists(), "nothing half-written"
-    assert not _holding_token(tmp_path)
-    assert TOKEN not in "".join(capfd.readouterr())
+def test_faults_that_make_no_sense_are_refused_before_anything_runs():
+    with pytest.raises(SettingsError, match=r"TMDB_FAULTS: has an unknown name.*perhaps page-drift is meant"):
+        build_definitions(settings=Settings(TMDB_FAULTS="page_drift=0.1"))
 
 
-def _holding_token(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+def test_all_runs_of_a_process_share_one_rate(server):
+    """Two collectors, one after the other and each in a thread of its own, are not twice as fast."""
+    settings = Settings(TMDB_ACCESS_TOKEN=TOKEN, TMDB_BASE_URL=server, TMDB_REQUESTS_PER_SECOND=30)
+    begun = time.monotonic()
+    threads = [threading.Thread(target=collect, args=(settings, WINDOW)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pages = -(-len(collect(Settings(), WINDOW)) // 20)
+    assert time.monotonic() - begun >= (3 * pages - 1) * 0.99 / 30

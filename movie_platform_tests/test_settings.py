@@ -137,6 +137,8 @@ def test_every_setting_says_what_it_is():
         "TMDB_BASE_URL",
         "TMDB_CATALOGUE",
         "TMDB_REQUESTS_PER_SECOND",
+        "TMDB_RETRY_SECONDS",
+        "TMDB_FAULTS",
         "DAGSTER_HOME",
     ]
     assert all(setting.description.endswith(".") for setting in described)
@@ -148,6 +150,8 @@ def test_every_setting_says_what_it_is():
         "TMDB_BASE_URL": "https://api.themoviedb.org/3",
         "TMDB_CATALOGUE": "",
         "TMDB_REQUESTS_PER_SECOND": "20",
+        "TMDB_RETRY_SECONDS": "120",
+        "TMDB_FAULTS": "",
         "DAGSTER_HOME": "",
     }
 
@@ -280,6 +284,20 @@ def test_a_catalogue_is_an_existing_file(monkeypatch: pytest.MonkeyPatch, value:
     assert "name a file of JSON lines" in problem(monkeypatch, "TMDB_CATALOGUE", value)
 
 
+@pytest.mark.parametrize("value", ["-1", "3601", "inf", "nan", "long"])
+def test_retry_seconds_are_up_to_an_hour(monkeypatch: pytest.MonkeyPatch, value: str):
+    """None at all is allowed: then nothing is sent again."""
+    assert problem(monkeypatch, "TMDB_RETRY_SECONDS", value).endswith("; correct it, or unset it for 120")
+    monkeypatch.setenv("TMDB_RETRY_SECONDS", "0")
+    assert load_settings().tmdb_retry_seconds == 0
+
+
+def test_faults_are_refused_for_the_real_api(monkeypatch: pytest.MonkeyPatch):
+    """They would have no effect."""
+    monkeypatch.setenv("TMDB_ACCESS_TOKEN", TOKEN)
+    assert "unset one of them" in problem(monkeypatch, "TMDB_FAULTS", "retryable=0.1")
+
+
 def test_dagster_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Dagster's own message comes later and is longer."""
     assert "absolute path" in problem(monkeypatch, "DAGSTER_HOME", "dagster")
@@ -308,7 +326,7 @@ def test_a_base_url_that_would_be_ignored_is_refused(monkeypatch: pytest.MonkeyP
         ("TMDB_TOKEN", "TMDB_ACCESS_TOKEN"),
         ("TMDB_CATALOG", "TMDB_CATALOGUE"),
         ("tmdb_base_url", "TMDB_BASE_URL"),
-        ("TMDB_", "TMDB_BASE_URL"),
+        ("TMDB_", "TMDB_FAULTS"),
     ],
 )
 def test_a_name_that_is_nearly_right_is_refused(

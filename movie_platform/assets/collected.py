@@ -1,6 +1,6 @@
 """Collected assets: TMDB's items as they were received. Nothing is judged, changed or left out here."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -9,10 +9,11 @@ import dagster as dg
 
 from movie_platform.assets.policy import daily_asset
 from movie_platform.checks import RAW_MOVIES, RAW_UPCOMING_MOVIES
-from movie_platform.daily import DayCheck, DayOutput, materialize_days
+from movie_platform.daily import DayCheck, DayFailed, DayOutput, materialize_days
 from movie_platform.partitions import Window, inference_window, training_window
 from movie_platform.resources import TmdbCollector
 from movie_platform.settings import Source
+from movie_platform.tmdb.client import AuthenticationError, OutageError, TmdbError
 from movie_platform.tmdb.collection import Collection, Progress
 
 _CODE = ("tmdb", "partitions.py")
@@ -59,13 +60,19 @@ def _collect(
 
         def show(progress: Progress) -> None:
             rate = progress.requests / progress.seconds if progress.seconds else 0.0
+            again = f", of these sent again: {_by_reason(progress.retries)}" if progress.retries else ""
             context.log.info(
                 f"{context.asset_key.path[-1]} {day}: {progress.films:,} of {progress.announced:,} films, "
-                f"{progress.requests:,} requests, {rate:.1f} a second"
+                f"{progress.requests:,} requests, {rate:.1f} a second{again}"
             )
 
         fetched_at = datetime.now(UTC)
-        collection = collect(day, window, on_progress=show)
+        try:
+            collection = collect(day, window, on_progress=show)
+        except (AuthenticationError, OutageError):
+            raise  # the next day would meet the same
+        except TmdbError as error:
+            raise DayFailed(f"{type(error).__name__}: {error}") from error
         return DayOutput(
             value=collection.items,
             facts=collection,
@@ -77,8 +84,13 @@ def _collect(
                 "synthetic": source is Source.SYNTHETIC
                 or any(item.get("synthetic") is True for item in collection.items),
                 "films announced": collection.announced,
+                "films missing": collection.missing,
                 "requests": collection.requests,
+                "retries": collection.retries.total(),
+                "retries by reason": _by_reason(collection.retries) or "none",
                 "pages": collection.pages,
+                "queries": len(collection.queries),
+                "queries read again": collection.read_again,
                 "repeated by the API": collection.duplicates,
                 "outside the window, set aside": collection.strays,
                 "without an id": collection.unidentified,
@@ -86,3 +98,7 @@ def _collect(
         )
 
     yield from materialize_days(context, make, checks)
+
+
+def _by_reason(retries: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count:,}" for reason, count in sorted(retries.items()))

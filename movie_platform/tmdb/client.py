@@ -1,27 +1,46 @@
-"""One TMDB request at a time: address, token, pace, time-outs, and what went wrong in words.
+"""One TMDB request: address, token, time-outs, what went wrong in words, and whether it is asked again.
 
-What a request is for belongs in `collection`. Everything that decides whether a request is sent again belongs
-around `TmdbClient.get`, which sends once; pausing everyone belongs into `Pacer`, through which all pass.
+What a request is for belongs in `collection`; when it may be sent, in `pacing`.
 """
 
 import asyncio
 import math
-import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 from pydantic import SecretStr
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-__all__ = ["MAX_CONNECTIONS", "AuthenticationError", "Pacer", "TmdbClient", "TmdbError"]
+from movie_platform.tmdb.pacing import MAX_CONNECTIONS, Pacer
 
-MAX_CONNECTIONS = 16
-"""TMDB's content network allows 20 connections for one address; some are left to other programs."""
+__all__ = [
+    "DEFAULT_RETRY_SECONDS",
+    "AuthenticationError",
+    "OutageError",
+    "TmdbClient",
+    "TmdbError",
+    "TransientError",
+]
+
+DEFAULT_RETRY_SECONDS = 120.0
 
 _TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; answers usually take 0.04 to 0.14
+_ANSWER_SECONDS = 60.0  # for a whole answer: each single byte may arrive just in time for ever
 _LONGEST_MESSAGE = 300  # characters quoted from an answer
+_LONGEST_PAUSE = 30.0  # seconds, whatever Retry-After says: TMDB counts requests by the second
+_LEAST_PAUSE = 1.0  # after a 429 that does not say how long
+_BACKOFF = wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE)  # up to 0.5, 1, 2, 4 ... 30 seconds
+
+# https://developer.themoviedb.org/docs/errors. TMDB's own status decides where there is one: 44 comes as HTTP 500.
+_TRANSIENT_CODES = frozenset({9, 11, 15, 24, 25, 43, 46})
+_PERMANENT_CODES = frozenset(range(1, 48)) - _TRANSIENT_CODES
+_TRANSIENT_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 _TRY_LATER = "TMDB is in trouble; try again later (https://status.themoviedb.org)."
 _CHECK_URL = "Check TMDB_BASE_URL (like https://api.themoviedb.org/3)."
@@ -48,41 +67,28 @@ class AuthenticationError(TmdbError):
     """TMDB refuses the access token (HTTP 401); no other request will fare better."""
 
 
-class Pacer:
-    """Lets callers pass one by one, evenly spaced, at a stated rate.
+class TransientError(TmdbError):
+    """A failure that usually passes; out of `TmdbClient.get` it has not, although the request was sent again.
 
-    Each caller takes the next slot of a schedule: the slot before plus the interval, or now when nobody has
-    passed for longer. Slots follow from slots, not from the moment a sleeper really wakes, so late wake-ups
-    do not add up to a lower rate; a slot that nobody took is not saved up, so there is no burst after a
-    pause.
-
-    One pacer may be shared by clients in several threads and event loops.
+    `reason` is short and fit for counting; `retry_after` the seconds that the answer asks to wait.
     """
 
     def __init__(
         self,
-        requests_per_second: float,
+        message: str,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        reason: str,
+        retry_after: float | None = None,
+        http_status: int | None = None,
+        status_code: int | None = None,
     ) -> None:
-        if not (math.isfinite(requests_per_second) and requests_per_second > 0):
-            raise ValueError(f"requests_per_second must be a positive number, not {requests_per_second!r}")
-        self._interval = 1 / requests_per_second
-        self._clock = clock
-        self._sleep = sleep
-        self._next_slot = -math.inf
-        # Held for arithmetic only; an asyncio.Lock, held while waiting, would tie it to one event loop.
-        self._lock = threading.Lock()
+        super().__init__(message, http_status=http_status, status_code=status_code)
+        self.reason = reason
+        self.retry_after = retry_after
 
-    async def wait(self) -> None:
-        """Return when it is the caller's turn; callers are served in the order in which they asked."""
-        with self._lock:
-            now = self._clock()
-            slot = max(self._next_slot, now)
-            self._next_slot = slot + self._interval
-        if slot > now:
-            await self._sleep(slot - now)
+
+class OutageError(TransientError):
+    """No request has had a usable answer for as long as they may be sent again: other ones would fail too."""
 
 
 class TmdbClient:
@@ -92,8 +98,16 @@ class TmdbClient:
         client:
             page = await client.get("/discover/movie", {"page": 1})
 
-    The token travels as a Bearer header, never in a URL. Without a pacer nothing waits. `transport` replaces
-    the network, e.g. by an application in the same process. `requests` counts what has been sent.
+    The token travels as a Bearer header, never in a URL. `transport` replaces the network, e.g. by an application in
+    the same process.
+
+    What fails in a way that usually passes is sent again, for up to `retry_seconds` after it first failed: HTTP 429,
+    500, 502, 503 and 504 (but for those statuses of TMDB's own that are final), broken connections, time-outs, bodies
+    that are cut off or not JSON. The pauses grow from half a second to half a minute, each cut by chance ("full
+    jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A 429 holds back all who share
+    the pacer, as does an answer with Retry-After, which is heeded up to half a minute.
+
+    `requests` counts what has been sent, `retries` what was sent again, by reason.
     """
 
     def __init__(
@@ -101,7 +115,8 @@ class TmdbClient:
         *,
         base_url: str,
         token: SecretStr,
-        pacer: Pacer | None = None,
+        pacer: Pacer,
+        retry_seconds: float = DEFAULT_RETRY_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         secret = token.get_secret_value()
@@ -112,8 +127,13 @@ class TmdbClient:
                 "Access Token from https://www.themoviedb.org/settings/api again"
             )
         self.requests = 0
+        self.retries: Counter[str] = Counter()
         self._token = token
         self._pacer = pacer
+        self._retry_seconds = retry_seconds
+        self._refusal: str | None = None
+        self._answered_at = -math.inf  # when the last usable answer came
+        self._is_out = False
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {secret}", "Accept": "application/json"},
@@ -123,7 +143,6 @@ class TmdbClient:
         )
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
         return self
 
     async def __aexit__(
@@ -132,30 +151,77 @@ class TmdbClient:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._http.__aexit__(exc_type, exc_value, traceback)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
 
     async def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Return the parsed JSON that TMDB answers to one GET of `path` (which begins with "/").
 
-        Raises `AuthenticationError` when the token is refused, and `TmdbError` for every other status than
-        200, for a body that is not JSON, and when no answer arrives.
+        Raises `AuthenticationError` when the token is refused, at once and without a request when it was refused
+        before; `OutageError` when nothing has been answered usably while it was sent again for `retry_seconds`;
+        `TransientError` when only this request has failed for so long; `TmdbError` for whatever no repetition would
+        change.
         """
-        if self._pacer is not None:
-            await self._pacer.wait()
-        self.requests += 1
+        first_failed: float | None = None
+
+        def is_spent(state: RetryCallState) -> bool:
+            # From the first failure on: before it, the request may have waited for the others' pauses.
+            nonlocal first_failed
+            first_failed = first_failed or time.monotonic()
+            return self._is_out or time.monotonic() - first_failed + state.upcoming_sleep > self._retry_seconds
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(TransientError),
+            wait=self._seconds_to_wait,
+            stop=is_spent,
+            before_sleep=self._count,
+            retry_error_callback=self._give_up,
+        )
+        return await retrying(self._send, path, params)
+
+    async def _send(self, path: str, params: Mapping[str, str | int] | None) -> Any:
+        if self._refusal is not None:
+            raise AuthenticationError(f"{self._refusal} (Answered before; not asked again.)", http_status=401)
         response: httpx.Response | None = None
-        failure = ""
-        try:
-            response = await self._http.get(path, params=params)
-        except httpx.HTTPError as error:
-            failure = f"{type(error).__name__}: {error}".rstrip(": ")
+        failure: Exception | None = None
+        async with self._pacer.turn():
+            self.requests += 1
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    response = await self._http.get(path, params=params)
+            except (httpx.HTTPError, TimeoutError) as error:
+                failure = error
         # Raised outside the handler: httpx's exception holds the request, and that the token's header.
-        if response is None:
-            raise TmdbError(
-                self._without_token(f"GET {path} got no answer ({failure}). ")
-                + f"Check the network and TMDB_BASE_URL, now {self._http.base_url}."
-            )
-        return self._body(path, response)
+        try:
+            if failure is not None:
+                raise self._no_answer(path, failure)
+            assert response is not None
+            body = self._body(path, response)
+        except AuthenticationError as error:
+            self._refusal = str(error)
+            raise
+        self._answered_at, self._is_out = time.monotonic(), False
+        return body
+
+    def _no_answer(self, path: str, failure: Exception) -> TmdbError:
+        said = self._without_token(f"{type(failure).__name__}: {failure}".rstrip(": "))
+        remedy = f"Check the network and TMDB_BASE_URL, now {self._http.base_url}."
+        message = f"GET {path} got no whole answer ({said}). {remedy}"
+        match failure:
+            case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():  # what we send is wrong
+                return TmdbError(message)
+            case TimeoutError() | httpx.TimeoutException():
+                reason = "time-out"
+            case httpx.ConnectError():
+                reason = "no connection"
+            case httpx.DecodingError():
+                reason = "unreadable body"
+            case _:
+                reason = "connection broken"
+        return TransientError(message, reason=reason)
 
     def _body(self, path: str, response: httpx.Response) -> Any:
         status = response.status_code
@@ -188,11 +254,79 @@ class TmdbClient:
                 http_status=status,
                 status_code=code,
             )
-        raise TmdbError(f"{message} {_remedy(status)}", http_status=status, status_code=code)
+        message = f"{message} {_remedy(status)}"
+        if _is_transient(status, code, is_json=is_json):
+            raise TransientError(
+                message,
+                reason=f"HTTP {status}" if is_json or status != httpx.codes.OK else "unreadable body",
+                retry_after=_retry_after(response.headers),
+                http_status=status,
+                status_code=code,
+            )
+        raise TmdbError(message, http_status=status, status_code=code)
+
+    def _seconds_to_wait(self, state: RetryCallState) -> float:
+        """How long to wait before the next attempt; tells the others when they have to wait as well."""
+        error = _error_of(state)
+        seconds = float(_BACKOFF(state))
+        if error.retry_after is not None:
+            seconds = max(seconds, min(error.retry_after, _LONGEST_PAUSE))
+        elif error.http_status == httpx.codes.TOO_MANY_REQUESTS:
+            seconds = max(seconds, _LEAST_PAUSE)
+        else:
+            return seconds
+        self._pacer.pause(seconds)
+        return seconds
+
+    def _count(self, state: RetryCallState) -> None:
+        self.retries[_error_of(state).reason] += 1
+
+    def _give_up(self, state: RetryCallState) -> Any:
+        last = _error_of(state)
+        self._is_out = self._answered_at < state.start_time
+        times = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
+        tried = f"Sent {times} in {state.seconds_since_start or 0.0:.0f} s"
+        if self._is_out:
+            tried += ", in which no request had a usable answer"
+        kind = OutageError if self._is_out else TransientError
+        raise kind(
+            f"{last} {tried} (TMDB_RETRY_SECONDS is {self._retry_seconds:g}).",
+            reason=last.reason,
+            retry_after=last.retry_after,
+            http_status=last.http_status,
+            status_code=last.status_code,
+        )
 
     def _without_token(self, text: str) -> str:
         """Return `text` without the token, should whoever answered have sent it back."""
         return text.replace(self._token.get_secret_value(), "***")
+
+
+def _error_of(state: RetryCallState) -> TransientError:
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert isinstance(error, TransientError)
+    return error
+
+
+def _is_transient(status: int, code: int | None, *, is_json: bool) -> bool:
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.NOT_FOUND} or code in _PERMANENT_CODES:
+        return False
+    # A body that should have been JSON and is not has been cut off, or comes from something on the way.
+    return code in _TRANSIENT_CODES or status in _TRANSIENT_STATUSES or (status == httpx.codes.OK and not is_json)
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Return the seconds that a Retry-After header names, in either of its forms; None without a readable one."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+        # By the server's own clock where it shows it, since ours may be wrong.
+        now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
+        return max((until - now).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):  # no date, or one with and one without a zone
+        return None
 
 
 def _remedy(status: int) -> str:

@@ -1,32 +1,36 @@
-"""All films of a stretch of release dates, as TMDB gives them.
+"""All films of a stretch of release dates, as TMDB gives them, and the proof that they are all.
 
-Splitting by date, reading pages, de-duplication and the proof that TMDB heeded the filters belong here.
-Single requests belong in `client`; what the fields of an item are worth belongs in `films`. Reading a query
-again whose films disagree with its announced total would go before `_merge`.
+Which queries are asked, reading their pages, de-duplication, and what is done when pages and totals disagree belong
+here. What a query is belongs in `queries`, single requests in `client`; what the fields of an item are worth, in
+`films`.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple, TypeVar
 
-from movie_platform.tmdb.client import MAX_CONNECTIONS, TmdbClient, TmdbError
+from movie_platform.tmdb.client import TmdbClient, TmdbError
+from movie_platform.tmdb.pacing import MAX_CONNECTIONS
+from movie_platform.tmdb.queries import DateRange, Item, Query
 from movie_platform.tmdb.reference import parse_date
 
-__all__ = ["Collection", "CollectionError", "DateRange", "Progress", "collect"]
+__all__ = ["Collection", "CollectionError", "Gap", "Progress", "collect"]
 
-Item = dict[str, Any]
-"""One film as TMDB sends it."""
-
-_Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 _PATH = "/discover/movie"
-_MAX_PAGES = 500  # TMDB's limit: 10,000 films of a query can be reached
-_MAX_FILMS = 9_000  # a query with this many is split: rows are added while pages are read
-_MAX_STRAY_SHARE = 0.01
+_MAX_PAGES = 500  # TMDB's limit
+_MAX_REACHABLE = 10_000  # films in so many pages
+_MAX_FILMS = 9_000  # a query with this many is cut: rows are added while pages are read
+_TOLERATED_STRAYS = 0.01  # share of rows; a single one is always tolerated
+_FEW_PAGES = 3  # to read so many again costs no more than to halve further
+_FEW_FILMS = 3  # by so many, or by a hundredth, two answers about the same films may always differ
+_TOLERATED_DIFFERENCE = 0.01
 _PROGRESS_SECONDS = 5.0
 
 
@@ -34,38 +38,24 @@ class CollectionError(TmdbError):
     """TMDB answers, but its answers cannot be the films that were asked for."""
 
 
-@dataclass(frozen=True, order=True)
-class DateRange:
-    """The days from `first` to `last`, both included."""
+@dataclass(frozen=True)
+class Gap:
+    """A query with more films than can be reached and that cannot be cut any further."""
 
-    first: date
-    last: date
-
-    def __post_init__(self) -> None:
-        if self.first > self.last:
-            raise ValueError(f"first day {self.first} is after last day {self.last}")
-
-    def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
-
-    def __contains__(self, day: date) -> bool:
-        return self.first <= day <= self.last
-
-    def halves(self) -> tuple["DateRange", "DateRange"]:
-        """Return two adjacent ranges with the same days; a single day cannot be halved (ValueError)."""
-        if self.first == self.last:
-            raise ValueError(f"{self.first} is a single day")
-        middle = self.first + (self.last - self.first) // 2
-        return DateRange(self.first, middle), DateRange(middle + timedelta(days=1), self.last)
+    query: str
+    announced: int
+    """Films that TMDB says the query has; 10,000 may also mean that it counts no further."""
+    reachable: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a collection is: films read, films announced so far, requests sent, seconds since its start."""
+    """How far a collection is: films read, films announced so far, requests and retries, seconds since its start."""
 
     films: int
     announced: int
     requests: int
+    retries: Counter[str]
     seconds: float
 
 
@@ -78,21 +68,29 @@ class Collection:
     film.
     """
 
-    items: list[Item]
+    # Not in its text, which asyncio makes of whatever a finished task returns (140 MB for 100,000 films).
+    items: list[Item] = field(repr=False)
     announced: int
-    """Films that TMDB says the queries have (sum of `total_results`)."""
+    """Films that TMDB says there are: the sum of `total_results` over the queries."""
+    missing: int
+    """Films announced and found on no page, after everything that disagreed was read again."""
     pages: int
-    """Pages that `items` come from."""
+    """Pages that items come from."""
     requests: int
-    """Requests sent, those included that only showed that a range has to be split."""
+    """Requests sent, those included that only showed that a query has to be cut."""
+    retries: Counter[str]
+    """Requests among them that were sent again, by reason."""
+    read_again: int
+    """Queries whose pages did not have what they announced, and of which parts were therefore read again."""
     duplicates: int
     """Rows left out because their id had been read before."""
     strays: int
-    """Rows left out because they were released outside the dates that were asked for."""
+    """Films left out because they were released outside the dates that were asked for."""
     unidentified: int
     """Items kept although they have no integer id."""
-    queries: tuple[DateRange, ...]
-    """The date ranges that were read, in order; together they are the range that was asked for."""
+    queries: tuple[str, ...]
+    """The queries that were read, in order; together they mean the films that were asked for."""
+    gaps: tuple[Gap, ...]
 
 
 class _Page(NamedTuple):
@@ -101,9 +99,45 @@ class _Page(NamedTuple):
     total_results: int
 
     @property
+    def readable_pages(self) -> int:
+        return min(self.total_pages, _MAX_PAGES)
+
+    @property
     def is_too_large(self) -> bool:
-        # Totals of exactly 500 pages or 10,000 films may also mean that TMDB counts no further.
-        return self.total_results >= _MAX_FILMS or self.total_pages >= _MAX_PAGES
+        return self.total_results >= _MAX_FILMS or self.may_be_capped
+
+    @property
+    def may_be_capped(self) -> bool:
+        """Totals of exactly 500 pages or 10,000 films may also mean that TMDB counts no further."""
+        return self.total_pages == _MAX_PAGES or self.total_results == _MAX_REACHABLE
+
+
+@dataclass
+class _Findings:
+    """What reading a query has brought; the findings of its parts add up to those of the whole."""
+
+    rows: list[Item] = field(default_factory=list)
+    announced: int = 0
+    missing: int = 0
+    pages: int = 0
+    read_again: int = 0
+    queries: list[str] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def add(self, part: "_Findings") -> None:
+        self.rows += part.rows
+        self.announced += part.announced
+        self.missing += part.missing
+        self.pages += part.pages
+        self.read_again += part.read_again
+        self.queries += part.queries
+        self.gaps += part.gaps
+
+    def correct(self, again: "_Findings") -> None:
+        """Add what was read later of the same query, and take its word for how many films there are."""
+        self.rows += again.rows
+        self.pages += again.pages
+        self.announced, self.missing = again.announced, again.missing
 
 
 async def collect(
@@ -119,138 +153,189 @@ async def collect(
 
     Films that TMDB marks as adult are left out unless `include_adult`; videos (compilations, concerts) always.
 
+    A query of 9,000 films or more is cut by date, a single day by language and then by votes; what is still too
+    large is read as far as possible and becomes a `Gap`. When pages hold fewer films than TMDB announced, the query is
+    halved until the halves that lack something are a few pages long, and those are read again: they have other
+    URLs, which TMDB has cached at another time. What is missing after that is counted, for the caller to judge.
+
     `on_progress` is called every few seconds and once at the end. The result does not depend on the order in
-    which answers arrive: rows are merged by date range, page and position, and of several copies the first is
-    kept.
+    which answers arrive: rows are merged in the order of queries, pages and positions, and of several copies the
+    first is kept.
 
     Raises `TmdbError` as the client does and for answers that are not pages of films, and `CollectionError`
-    when a single day has more films than can be reached, or when more than 1 % of the rows were released
-    outside their range, which means that TMDB ignored the filter.
+    when more than 1 % of the rows are not what was asked for, which means that TMDB ignored a filter.
     """
     if min_vote_count < 0:
         raise ValueError(f"min_vote_count must be at least 0, not {min_vote_count}")
-    collector = _Collector(client, min_vote_count=min_vote_count, include_adult=include_adult, on_progress=on_progress)
-    return await collector.collect(DateRange(first, last))
+    query = Query(DateRange(first, last), include_adult=include_adult, least_votes=min_vote_count)
+    return await _Collector(client, query, on_progress).collect()
 
 
 class _Collector:
     """The state of one call of `collect`."""
 
-    def __init__(
-        self,
-        client: TmdbClient,
-        *,
-        min_vote_count: int,
-        include_adult: bool,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
+    def __init__(self, client: TmdbClient, query: Query, on_progress: Callable[[Progress], None] | None) -> None:
         self._client = client
-        self._min_vote_count = min_vote_count
-        self._include_adult = include_adult
+        self._asked = query
         self._on_progress = on_progress
         self._requests_before = client.requests
-        self._started = self._reported = time.monotonic()
+        self._retries_before = Counter(client.retries)
+        self._started = time.monotonic()
         self._films = 0
         self._announced = 0
+        # All pages are asked for at once and wait here, in order, not for the pacer's places.
+        self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def collect(self, dates: DateRange) -> Collection:
-        first_pages = await self._find_queries(dates)
-        rest = [(query, number) for query, page in first_pages.items() for number in range(2, page.total_pages + 1)]
-        pages = {(query, 1): page for query, page in first_pages.items()}
-        pages |= await _concurrently(rest, self._fetch)
-        collection = self._merge(tuple(first_pages), pages)
-        self._films = len(collection.items)
+    async def collect(self) -> Collection:
+        reporting = asyncio.create_task(self._report_regularly())
+        try:
+            findings = await self._read(self._asked)
+        finally:
+            reporting.cancel()
+            with suppress(asyncio.CancelledError):
+                await reporting
+        collection = self._merge(findings)
+        self._films, self._announced = len(collection.items), collection.announced
         self._report()
         return collection
 
-    async def _find_queries(self, dates: DateRange) -> dict[DateRange, _Page]:
-        """Return the first page of each query, in date order, halving ranges until all are small enough."""
-        fitting: dict[DateRange, _Page] = {}
-        unknown = [dates]
-        while unknown:
-            probes = await _concurrently([(query, 1) for query in unknown], self._fetch)
-            unknown = []
-            for (query, _), page in probes.items():
-                if page.is_too_large:
-                    unknown.extend(self._split(query, page))
-                else:
-                    fitting[query] = page
-                    self._announced += page.total_results
-        return dict(sorted(fitting.items()))
+    async def _read(self, query: Query) -> _Findings:
+        """Read a query of which nothing is known yet."""
+        first = await self._fetch(query, 1)
+        self._announced = max(self._announced, first.total_results)
+        parts = query.parts() if first.is_too_large else ()
+        if parts:
+            return await self._read_parts(query, first, parts)
+        findings = await self._read_pages(query, first)
+        findings.queries.append(str(query))
+        if first.may_be_capped or first.total_results > _MAX_REACHABLE:
+            findings.gaps.append(Gap(str(query), announced=first.total_results, reachable=_MAX_REACHABLE))
+        # Strays may have been announced or not, so it is worth looking whether one stands in another film's place.
+        elif findings.announced > _count(row for row in findings.rows if not self._is_stray(row)):
+            findings.read_again = 1
+            await self._read_halves(query, findings, findings.rows)
+        return findings
 
-    def _split(self, query: DateRange, page: _Page) -> tuple[DateRange, DateRange]:
-        # Without this, an ignored filter would be noticed only after thousands of splits.
-        if sum(_is_stray(row, query) for row in page.rows) * 2 > len(page.rows):
-            raise _filter_ignored(query, "Most films of the first page")
-        if query.first == query.last:
-            raise CollectionError(
-                f"{query.first} alone has {page.total_results:,} films and cannot be split, but a query may "
-                f"have fewer than {_MAX_FILMS:,} only. "
-                f"Raise MOVIE_PLATFORM_MIN_VOTE_COUNT (now {self._min_vote_count})"
-            )
-        return query.halves()
+    async def _read_parts(self, query: Query, first: _Page, parts: Sequence[Query]) -> _Findings:
+        # Without this, an ignored filter would be noticed only after thousands of cuts.
+        if sum(_is_elsewhere(row, query) for row in first.rows) * 2 > len(first.rows):
+            raise _filter_ignored(query, "most films of the first page are others")
+        whole = _Findings()
+        for findings in await _concurrently(self._read(part) for part in parts):
+            whole.add(findings)
+        if not first.may_be_capped and first.total_results > whole.announced:  # some films are in no part
+            whole.missing += first.total_results - whole.announced
+            whole.announced = first.total_results
+        return whole
 
-    def _merge(self, queries: tuple[DateRange, ...], pages: dict[tuple[DateRange, int], _Page]) -> Collection:
-        identified: dict[int, Item] = {}
-        unidentified: list[Item] = []
-        read = duplicates = strays = 0
-        for (query, _), page in sorted(pages.items(), key=lambda entry: entry[0]):
-            read += len(page.rows)
-            for row in page.rows:
-                identity = row.get("id")
-                if _is_stray(row, query):
-                    strays += 1
-                elif type(identity) is not int:  # isinstance would take True for an id
-                    unidentified.append(row)
-                elif identity in identified:
-                    duplicates += 1
-                else:
-                    identified[identity] = row
-        if strays > read * _MAX_STRAY_SHARE:
-            asked = DateRange(queries[0].first, queries[-1].last)
-            raise _filter_ignored(asked, f"{strays:,} of {read:,} films")
-        return Collection(
-            items=[identified[identity] for identity in sorted(identified)] + unidentified,
-            announced=self._announced,
-            pages=len(pages),
-            requests=self._client.requests - self._requests_before,
-            duplicates=duplicates,
-            strays=strays,
-            unidentified=len(unidentified),
-            queries=queries,
-        )
+    async def _read_pages(self, query: Query, first: _Page) -> _Findings:
+        numbers = range(2, first.readable_pages + 1)
+        pages = [first, *await _concurrently(self._fetch(query, number) for number in numbers)]
+        rows = [row for page in pages for row in page.rows]
+        # Any page may tell of films that came while the others were read.
+        announced = max(page.total_results for page in pages)
+        return _Findings(rows, announced, missing=max(announced - _count(rows), 0), pages=len(pages))
 
-    async def _fetch(self, job: tuple[DateRange, int]) -> _Page:
-        query, number = job
-        answer = await self._client.get(
-            _PATH,
-            {
-                "primary_release_date.gte": query.first.isoformat(),
-                "primary_release_date.lte": query.last.isoformat(),
-                "vote_count.gte": self._min_vote_count,
-                "include_adult": "true" if self._include_adult else "false",
-                "include_video": "false",
-                # Release dates hardly ever change; by popularity, films would move between the pages.
-                "sort_by": "primary_release_date.asc",
-                "page": number,
-            },
-        )
+    async def _read_halves(self, query: Query, findings: _Findings, known: Sequence[Item]) -> None:
+        """Add to the findings of a query what its halves have beyond the films that are known."""
+        if not (halves := query.halves()):
+            return
+        firsts = await _concurrently(self._fetch(half, 1) for half in halves)
+        differing = abs(sum(first.total_results for first in firsts) - findings.announced)
+        if differing > max(_FEW_FILMS, findings.announced * _TOLERATED_DIFFERENCE):
+            return  # whatever these are, they do not add up to the query
+        again = _Findings()
+        for part in await _concurrently(map(self._read_again, halves, firsts, [known] * len(halves))):
+            again.add(part)
+        findings.correct(again)
+
+    async def _read_again(self, query: Query, first: _Page, known: Iterable[Item]) -> _Findings:
+        """Read a query of which films are known already, as far as it announces more than those.
+
+        Rows without an id are not returned, since they would be kept twice. Nor are strays, and they do not count as
+        announced: the first reading has shown what they say about the filters.
+        """
+        known = [row for row in known if query.means(row)]
+
+        async def read(page: _Page) -> _Findings:
+            findings = await self._read_pages(query, page)
+            inside = [row for row in findings.rows if not self._is_stray(row)]
+            findings.announced -= len(findings.rows) - len(inside)
+            findings.rows = inside
+            findings.missing = max(findings.announced - _count([*known, *inside]), 0)
+            return findings
+
+        findings = await read(first._replace(total_pages=1))
+        if findings.missing and first.readable_pages <= _FEW_PAGES:
+            findings = await read(first)
+        if findings.missing and first.readable_pages > 1:
+            await self._read_halves(query, findings, [*known, *findings.rows])
+        findings.rows = [row for row in findings.rows if _has_id(row)]
+        return findings
+
+    async def _fetch(self, query: Query, number: int) -> _Page:
+        async with self._connections:
+            answer = await self._client.get(_PATH, {**query.params, "page": number})
         page = _parse_page(answer, f"page {number} of {query}")
         if not page.is_too_large:
             self._films += len(page.rows)
-        if time.monotonic() - self._reported >= _PROGRESS_SECONDS:
-            self._report()
         return page
 
+    def _is_stray(self, row: Item) -> bool:
+        released = parse_date(row.get("release_date"))
+        return released is not None and released not in self._asked.dates
+
+    def _merge(self, findings: _Findings) -> Collection:
+        identified: dict[int, Item] = {}
+        unidentified: list[Item] = []
+        strays: dict[str, Item] = {}
+        duplicates = 0
+        for row in findings.rows:
+            if self._is_stray(row):
+                strays.setdefault(repr(row.get("id")), row)
+            elif not _has_id(row):
+                unidentified.append(row)
+            elif row["id"] in identified:
+                duplicates += 1
+            else:
+                identified[row["id"]] = row
+        items = [identified[identity] for identity in sorted(identified)] + unidentified
+        self._refuse_many(len(strays), len(items) + len(strays), "were released outside these dates")
+        few_votes = sum(not self._asked.allows_votes(item) for item in items)
+        self._refuse_many(few_votes, len(items), f"have fewer than {self._asked.least_votes} votes")
+        return Collection(
+            items=items,
+            announced=findings.announced,
+            missing=findings.missing,
+            pages=findings.pages,
+            requests=self._client.requests - self._requests_before,
+            retries=self._client.retries - self._retries_before,
+            read_again=findings.read_again,
+            duplicates=duplicates,
+            strays=len(strays),
+            unidentified=len(unidentified),
+            queries=tuple(findings.queries),
+            gaps=tuple(findings.gaps),
+        )
+
+    def _refuse_many(self, wrong: int, films: int, what: str) -> None:
+        if wrong > max(1, films * _TOLERATED_STRAYS):
+            raise _filter_ignored(self._asked, f"{wrong:,} of {films:,} films {what}")
+
+    async def _report_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            self._report()
+
     def _report(self) -> None:
-        self._reported = time.monotonic()
         if self._on_progress is not None:
             self._on_progress(
                 Progress(
                     films=self._films,
                     announced=self._announced,
                     requests=self._client.requests - self._requests_before,
-                    seconds=self._reported - self._started,
+                    retries=self._client.retries - self._retries_before,
+                    seconds=time.monotonic() - self._started,
                 )
             )
 
@@ -269,42 +354,39 @@ def _parse_page(answer: Any, what: str) -> _Page:
     return _Page(rows, total_pages=totals[0], total_results=totals[1])
 
 
-def _not_a_page(what: str, field: str, expected: str) -> TmdbError:
-    return TmdbError(
-        f"GET {_PATH} answered something else than {what}: its `{field}` is not {expected}. "
+def _not_a_page(what: str, field_name: str, expected: str) -> CollectionError:
+    return CollectionError(
+        f"GET {_PATH} answered something else than {what}: its `{field_name}` is not {expected}. "
         "Check TMDB_BASE_URL (like https://api.themoviedb.org/3)."
     )
 
 
-def _is_stray(row: Item, query: DateRange) -> bool:
-    """Tell whether a film was released outside the range; without a readable date it is kept, for `films`."""
-    released = parse_date(row.get("release_date"))
-    return released is not None and released not in query
+def _has_id(row: Item) -> bool:
+    return type(row.get("id")) is int  # isinstance would take True for an id
 
 
-def _filter_ignored(dates: DateRange, what: str) -> CollectionError:
+def _count(rows: Iterable[Item]) -> int:
+    """Return how many films these rows are: those with an id once, each of the others."""
+    identities = [row["id"] if _has_id(row) else None for row in rows]
+    return len(set(identities) - {None}) + identities.count(None)
+
+
+def _is_elsewhere(row: Item, query: Query) -> bool:
+    """Tell whether a film is not what was asked for; without a readable date it is kept, for `films`."""
+    return parse_date(row.get("release_date")) is not None and not query.means(row)
+
+
+def _filter_ignored(query: Query, what: str) -> CollectionError:
     return CollectionError(
-        f"{what} of {dates} were released outside these dates: TMDB ignored a filter. "
-        "Check whether its names in `GET /discover/movie` have changed"
+        f"{query}: {what}, so TMDB ignored a filter. Check whether its names in `GET /discover/movie` have changed"
     )
 
 
-async def _concurrently(jobs: Sequence[_Job], work: Callable[[_Job], Awaitable[_Result]]) -> dict[_Job, _Result]:
-    """Return the result of each job, in the order of the jobs.
-
-    As many run at once as there are connections. The first failure ends the others and is raised as it is.
-    """
-    results: dict[_Job, _Result] = {}
-    waiting = iter(jobs)
-
-    async def worker() -> None:
-        for job in waiting:  # shared by the workers, so that jobs start in order
-            results[job] = await work(job)
-
+async def _concurrently(jobs: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Return the results in the order of the jobs. The first failure ends the others and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(MAX_CONNECTIONS):
-                group.create_task(worker())
+            tasks = [group.create_task(job) for job in jobs]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return {job: results[job] for job in jobs}
+    return [task.result() for task in tasks]

@@ -1,28 +1,44 @@
-"""The client's requests, its pace, and what its errors say."""
+"""The client's requests, what it sends again and for how long, and what its errors say."""
 
 import asyncio
-import threading
+import math
+import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from movie_platform.tmdb.client import AuthenticationError, Pacer, TmdbClient, TmdbError
+from movie_platform.tmdb.client import AuthenticationError, OutageError, TmdbClient, TmdbError, TransientError
+from movie_platform.tmdb.pacing import Pacer
+from movie_platform_tests.tmdb.conftest import VirtualTime
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.a-secret.signature"
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
+def client_of(handler: Handler, *, retry_seconds: float = 0.0, pacer: Pacer | None = None) -> TmdbClient:
+    return TmdbClient(
+        base_url="https://tmdb.test/3",
+        token=SecretStr(TOKEN),
+        pacer=pacer or Pacer(math.inf),
+        retry_seconds=retry_seconds,
+        transport=httpx.MockTransport(handler),
+    )
+
+
 def ask(handler: Handler, path: str = "/discover/movie", params: Mapping[str, str | int] | None = None) -> Any:
-    """Return what a client gets for one request that `handler` answers."""
+    """Return what a client that sends nothing again gets for one request that `handler` answers."""
 
     async def run() -> Any:
-        transport = httpx.MockTransport(handler)
-        async with TmdbClient(base_url="https://tmdb.test/3", token=SecretStr(TOKEN), transport=transport) as client:
+        async with client_of(handler) as client:
             return await client.get(path, params)
 
     return asyncio.run(run())
@@ -35,22 +51,6 @@ def failure(handler: Handler) -> TmdbError:
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     return caught.value
-
-
-class FakeTime:
-    """A clock that moves only when somebody sleeps; each sleeper wakes up late by `latency`."""
-
-    def __init__(self, latency: float = 0.0) -> None:
-        self.now = 1000.0
-        self.latency = latency
-
-    def clock(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        wake = self.now + seconds + self.latency
-        await asyncio.sleep(0)
-        self.now = max(self.now, wake)
 
 
 def test_token_travels_as_a_bearer_header_only():
@@ -69,8 +69,7 @@ def test_token_travels_as_a_bearer_header_only():
 def test_requests_are_counted_failed_ones_too():
     async def run() -> int:
         answers = iter([httpx.Response(200, json={}), httpx.Response(500, json={})])
-        transport = httpx.MockTransport(lambda _: next(answers))
-        async with TmdbClient(base_url="https://tmdb.test/3", token=SecretStr(TOKEN), transport=transport) as client:
+        async with client_of(lambda _: next(answers)) as client:
             await client.get("/a")
             with pytest.raises(TmdbError):
                 await client.get("/b")
@@ -80,7 +79,7 @@ def test_requests_are_counted_failed_ones_too():
 
 
 def test_repr_does_not_show_the_token():
-    client = TmdbClient(base_url="https://tmdb.test/3", token=SecretStr(TOKEN))
+    client = client_of(lambda _: httpx.Response(200, json={}))
     assert TOKEN not in repr(client)
     assert TOKEN not in repr(vars(client))
 
@@ -88,7 +87,7 @@ def test_repr_does_not_show_the_token():
 @pytest.mark.parametrize("token", ["", "two words", "line\n", "naïve", "tab\t"])
 def test_a_token_that_cannot_be_sent_is_refused_without_showing_it(token):
     with pytest.raises(ValueError, match="TMDB_ACCESS_TOKEN") as caught:
-        TmdbClient(base_url="https://tmdb.test/3", token=SecretStr(token))
+        TmdbClient(base_url="https://tmdb.test/3", token=SecretStr(token), pacer=Pacer(1))
     assert not token or token not in str(caught.value)
 
 
@@ -152,77 +151,300 @@ def test_no_answer_names_the_address():
     assert "https://tmdb.test/3" in str(error)
 
 
-def slots(pacer: Pacer, time: FakeTime, callers: int) -> list[tuple[int, float]]:
-    """Return who passed when, for callers that all ask at once."""
-    passed = []
+# --- sending again --------------------------------------------------------------------------------
 
-    async def caller(number: int) -> None:
-        await pacer.wait()
-        passed.append((number, time.now))
+
+def said(status: int, code: int | None = None, **headers: str) -> httpx.Response:
+    """An error of TMDB's, or with `code` None a gateway's page."""
+    if code is None:
+        return httpx.Response(status, html="<html>at capacity</html>", headers=headers)
+    return httpx.Response(status, json={"success": False, "status_code": code, "status_message": "M."}, headers=headers)
+
+
+class Answers:
+    """Answers in turn, the last one for ever; an exception is raised as the network would."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.moments: list[float] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.moments.append(time.monotonic())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    @property
+    def pauses(self) -> list[float]:
+        return [later - earlier for earlier, later in pairwise(self.moments)]
+
+
+OK = httpx.Response(200, json={"fine": True})
+
+
+def get(
+    virtual_time: VirtualTime, answers: Handler, *, retry_seconds: float = 120, times: int = 1
+) -> tuple[Any, TmdbClient]:
+    """Return what a client gets (an exception, if it raises one), and the client; asked `times` times in turn."""
+
+    async def run() -> tuple[Any, TmdbClient]:
+        async with client_of(answers, retry_seconds=retry_seconds) as client:
+            for _ in range(times):
+                try:
+                    got = await client.get("/discover/movie")
+                except TmdbError as error:
+                    got = error
+            return got, client
+
+    return virtual_time.run(run())
+
+
+TRANSIENT = [
+    (said(429, 25), "HTTP 429"),
+    (said(500, 11), "HTTP 500"),
+    (said(500, 15), "HTTP 500"),
+    (said(502, 43), "HTTP 502"),
+    (said(503, 9), "HTTP 503"),
+    (said(503, 46), "HTTP 503"),
+    (said(504, 24), "HTTP 504"),
+    (said(502), "HTTP 502"),
+    (said(503), "HTTP 503"),
+    (said(504), "HTTP 504"),
+    (said(200, 11), "HTTP 200"),
+    (httpx.Response(500, json={}), "HTTP 500"),
+    (httpx.Response(200, content=b'{"page": 1, "resul'), "unreadable body"),
+    (httpx.Response(200, html="<html>"), "unreadable body"),
+    (httpx.DecodingError("bad gzip"), "unreadable body"),
+    (httpx.ConnectError("refused"), "no connection"),
+    (httpx.ReadError("reset"), "connection broken"),
+    (httpx.RemoteProtocolError("cut off"), "connection broken"),
+    (httpx.ReadTimeout("slow"), "time-out"),
+    (httpx.ConnectTimeout("slow"), "time-out"),
+    (httpx.PoolTimeout("slow"), "time-out"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), TRANSIENT, ids=str)
+def test_what_usually_passes_is_sent_again_and_counted_by_reason(virtual_time, answer, reason):
+    got, client = get(virtual_time, Answers(answer, answer, OK))
+    assert got == {"fine": True}
+    assert client.retries == Counter({reason: 2})
+    assert client.requests == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said(401, 7),
+        said(401, 10),
+        said(401),
+        said(404, 34),
+        said(404, 6),
+        said(404),
+        said(404, 11),
+        said(400, 22),
+        said(400, 23),
+        said(422, 5),
+        said(403),
+        said(500, 44),
+        said(501, 2),
+        said(501),
+        said(200, 21),
+        httpx.Response(302, headers={"location": "https://elsewhere.test"}),
+        httpx.Response(204),
+        httpx.UnsupportedProtocol("gopher"),
+    ],
+    ids=str,
+)
+def test_what_is_final_is_never_sent_again(virtual_time, answer):
+    got, client = get(virtual_time, Answers(answer, OK))
+    assert isinstance(got, TmdbError)
+    assert not isinstance(got, TransientError)
+    assert client.requests == 1
+    assert client.retries == {}
+
+
+def test_a_refused_token_is_remembered(virtual_time):
+    got, client = get(virtual_time, Answers(said(401, 7), OK), times=3)
+    assert isinstance(got, AuthenticationError)
+    assert "Set TMDB_ACCESS_TOKEN" in str(got)
+    assert "not asked again" in str(got)
+    assert client.requests == 1
+
+
+@pytest.mark.parametrize(("answer", "reason"), TRANSIENT, ids=str)
+def test_a_dead_api_fails_within_the_budget_and_names_the_last_cause(virtual_time, answer, reason):
+    begun = virtual_time.now
+    got, client = get(virtual_time, Answers(answer), retry_seconds=90)
+    assert isinstance(got, OutageError)
+    assert got.reason == reason
+    assert "TMDB_RETRY_SECONDS is 90" in str(got)
+    assert f"Sent {client.requests} times" in str(got)
+    assert client.retries.total() == client.requests - 1
+    assert 50 <= virtual_time.now - begun <= 90, "one more pause would have been at most 30 s"
+    assert 5 <= client.requests < 60
+    assert (got.__cause__, got.__context__) == (None, None)
+    assert TOKEN not in "".join(traceback.format_exception(got))
+
+
+def test_after_an_outage_the_next_request_is_sent_once(virtual_time):
+    answers = Answers(said(503, 46))
 
     async def run() -> None:
-        await asyncio.gather(*(caller(number) for number in range(callers)))
-
-    asyncio.run(run())
-    return passed
-
-
-def test_callers_pass_in_order_and_evenly_spaced():
-    time = FakeTime()
-    passed = slots(Pacer(4, clock=time.clock, sleep=time.sleep), time, 9)
-    assert [number for number, _ in passed] == list(range(9))
-    assert [moment for _, moment in passed] == [1000 + 0.25 * number for number in range(9)]
-
-
-def test_late_wake_ups_do_not_lower_the_rate():
-    time = FakeTime(latency=0.1)
-    passed = slots(Pacer(4, clock=time.clock, sleep=time.sleep), time, 41)
-    assert passed[-1][1] == pytest.approx(1010.1)
-
-
-def test_no_burst_after_a_pause():
-    time = FakeTime()
-    pacer = Pacer(4, clock=time.clock, sleep=time.sleep)
-    slots(pacer, time, 3)
-    time.now += 60
-    resumed = time.now
-    assert [moment - resumed for _, moment in slots(pacer, time, 3)] == [0, 0.25, 0.5]
-
-
-def test_one_pacer_serves_several_event_loops():
-    """Threads with a loop of their own share one schedule."""
-    asked = []
-
-    async def record(seconds: float) -> None:
-        asked.append(seconds)
-
-    pacer = Pacer(10, clock=lambda: 0.0, sleep=record)
-    threads = [threading.Thread(target=lambda: asyncio.run(pacer.wait())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(asked) == pytest.approx([0.1 * number for number in range(1, 8)])
-
-
-@pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan")])
-def test_a_rate_that_is_none_is_refused(rate):
-    with pytest.raises(ValueError, match="positive number"):
-        Pacer(rate)
-
-
-def test_the_client_waits_for_its_turn():
-    time = FakeTime()
-
-    async def run() -> None:
-        async with TmdbClient(
-            base_url="https://tmdb.test/3",
-            token=SecretStr(TOKEN),
-            pacer=Pacer(2, clock=time.clock, sleep=time.sleep),
-            transport=httpx.MockTransport(lambda _: httpx.Response(200, json={})),
-        ) as client:
-            for _ in range(5):
+        async with client_of(answers, retry_seconds=90) as client:
+            with pytest.raises(OutageError):
                 await client.get("/a")
+            before = client.requests
+            with pytest.raises(OutageError, match="Sent once in 0 s"):
+                await client.get("/a")
+            assert client.requests == before + 1
 
-    asyncio.run(run())
-    assert time.now == 1002
+            answers.answers = [OK, said(503, 46), OK]
+            assert await client.get("/a") == {"fine": True}
+            assert await client.get("/a") == {"fine": True}, "it is patient again"
+
+    virtual_time.run(run())
+
+
+def test_a_request_that_fails_alone_is_no_outage(virtual_time):
+    """And the one after it has all its time."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return said(500, 11) if request.url.path.endswith("/bad") else OK
+
+    async def run() -> TransientError:
+        async with client_of(answer, retry_seconds=60) as client:
+            asking = asyncio.create_task(client.get("/bad"))
+            while not asking.done():
+                await client.get("/good")
+                await asyncio.sleep(1)
+            with pytest.raises(TransientError) as first:
+                await asking
+            await asyncio.sleep(1000)
+            begun = virtual_time.now
+            with pytest.raises(OutageError):  # now there is nobody else who is answered
+                await client.get("/bad")
+            assert virtual_time.now - begun > 20
+            assert (await client.get("/good")) == {"fine": True}
+            return first.value
+
+    error = virtual_time.run(run())
+    assert type(error) is TransientError
+    assert "usable answer" not in str(error)
+
+
+def test_pauses_grow_and_differ(virtual_time):
+    answers = Answers(said(500, 11))
+    get(virtual_time, answers, retry_seconds=600)
+    limits = [0.5 * 2**attempt for attempt in range(20)]
+    assert all(0 <= pause <= min(limit, 30) for pause, limit in zip(answers.pauses, limits, strict=False))
+    assert max(answers.pauses) > 10
+    assert len(set(answers.pauses)) == len(answers.pauses)
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        ({}, 1, 2),
+        ({"Retry-After": "7"}, 7, 7),
+        ({"Retry-After": "3600"}, 30, 30),
+        ({"Retry-After": "0"}, 0, 0.5),
+        ({"Retry-After": "9" * 500}, 30, 30),
+        ({"Retry-After": "soon"}, 1, 2),
+        ({"Retry-After": "-5"}, 1, 2),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 9, 9),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:27:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0, 0.5),
+        ({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}, 30, 30),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 -0000", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 1, 2),
+        ({"Retry-After": "Wed, 99 Oct 2026 07:28:09 GMT"}, 1, 2),
+    ],
+    ids=str,
+)
+def test_retry_after_is_heeded_in_both_forms_and_up_to_half_a_minute(virtual_time, headers, least, most):
+    answers = Answers(said(429, 25, **headers), OK)
+    assert get(virtual_time, answers)[0] == {"fine": True}
+    assert least - 0.001 <= answers.pauses[0] <= most + 0.001
+
+
+def test_a_date_is_compared_with_our_clock_where_the_server_shows_none(virtual_time):
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    answers = Answers(said(503, 46, **{"Retry-After": until}), OK)
+    get(virtual_time, answers)
+    assert 15 <= answers.pauses[0] <= 20
+
+
+@pytest.mark.parametrize(
+    ("answer", "pause"), [(said(429, 25), 1), (said(429, 25, **{"Retry-After": "8"}), 8), (said(500, 11), 0)], ids=str
+)
+def test_a_429_holds_back_everyone(virtual_time, answer, pause):
+    """As does whatever says how long to wait; other failures delay only themselves."""
+    moments: list[float] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        moments.append(virtual_time.now)
+        return answer if len(moments) == 3 else OK
+
+    async def run() -> None:
+        async with client_of(handler, retry_seconds=60, pacer=Pacer(10)) as client:
+            await asyncio.gather(*(client.get("/a") for _ in range(12)))
+
+    virtual_time.run(run())
+    assert len(moments) == 13
+    after_the_third = moments[3] - moments[2]
+    assert (pause or 0.1) - 0.001 <= after_the_third <= max(2 * pause, 0.1) + 0.001
+    assert moments[11] - moments[3] == pytest.approx(0.8), "evenly spaced again"
+
+
+def test_the_others_pauses_are_not_taken_from_a_request_s_time(virtual_time):
+    """However often others are told to wait for half a minute, each request is sent again when it fails itself."""
+    asked: Counter[str] = Counter()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked[request.url.path] += 1
+        return said(429, 25, **{"Retry-After": "30"}) if asked[request.url.path] == 1 else OK
+
+    async def run() -> list[Any]:
+        async with client_of(answer, retry_seconds=31, pacer=Pacer(0.1)) as client:
+            return await asyncio.gather(*(client.get(f"/{number}") for number in range(16)))
+
+    assert virtual_time.run(run()) == [{"fine": True}] * 16
+
+
+def test_an_answer_that_never_ends_is_given_up_and_sent_again(virtual_time):
+    """Each byte arrives before the time-out for a read."""
+
+    class Drip(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                await asyncio.sleep(20)
+                yield b" "
+
+    answers = iter([httpx.Response(200, stream=Drip()), httpx.Response(200, json={"fine": True})])
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        return next(answers)
+
+    got, client = get(virtual_time, handler)  # type: ignore[arg-type]  # MockTransport takes coroutines too
+    assert got == {"fine": True}
+    assert client.retries == {"time-out": 1}
+
+
+def test_a_cancelled_request_frees_its_place(virtual_time):
+    pacer = Pacer(1000)
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(20)
+        return OK
+
+    async def run() -> None:
+        async with client_of(hang, pacer=pacer) as client:  # type: ignore[arg-type]
+            asking = [asyncio.create_task(client.get("/a")) for _ in range(40)]
+            await asyncio.sleep(1)
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+            assert await asyncio.gather(*(client.get("/a") for _ in range(16))) == [{"fine": True}] * 16
+
+    virtual_time.run(run())
+    assert virtual_time.now < 1030

@@ -3,8 +3,10 @@
 import asyncio
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -17,9 +19,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from movie_platform.tmdb.catalogue import catalogue_app, catalogue_client, synthetic_films
-from movie_platform.tmdb.client import TmdbClient, TmdbError
-from movie_platform.tmdb.collection import Collection, CollectionError, DateRange, Progress, collect
+from movie_platform.tmdb.catalogue import catalogue_app, catalogue_client, parse_faults, synthetic_films, with_faults
+from movie_platform.tmdb.client import OutageError, TmdbClient, TmdbError
+from movie_platform.tmdb.collection import Collection, CollectionError, Gap, Progress, collect
+from movie_platform.tmdb.pacing import Pacer
+from movie_platform.tmdb.queries import DateRange
 
 FIRST, LAST = date(2020, 1, 1), date(2020, 12, 31)
 
@@ -72,7 +76,12 @@ def answering(discover: Callable[[Mapping[str, str]], Any]) -> TmdbClient:
         return JSONResponse(discover(params))
 
     app = Starlette(routes=[Route("/3/discover/movie", endpoint)])
-    return TmdbClient(base_url="http://tmdb.test/3", token=SecretStr("token"), transport=httpx.ASGITransport(app))
+    return TmdbClient(
+        base_url="http://tmdb.test/3",
+        token=SecretStr("token"),
+        pacer=Pacer(math.inf),
+        transport=httpx.ASGITransport(app),
+    )
 
 
 def paged(
@@ -93,8 +102,9 @@ def test_every_film_of_the_window_is_read_as_it_was_sent():
     assert json.dumps(collection.items) == json.dumps(expected)
     assert collection.announced == len(expected) > 500
     assert collection.pages == collection.requests == -(-len(expected) // 20)
-    assert collection.queries == (DateRange(date(2015, 2, 3), date(2017, 8, 9)),)
+    assert collection.queries == ("2015-02-03 to 2017-08-09",)
     assert (collection.duplicates, collection.strays, collection.unidentified) == (0, 0, 0)
+    assert (collection.missing, collection.read_again, collection.gaps) == (0, 0, ())
 
 
 def test_few_votes_are_left_out():
@@ -123,8 +133,9 @@ def test_windows_of_too_many_films_are_split_by_date():
     assert [item["id"] for item in collection.items] == list(range(1, 20_001))
     assert collection.announced == 20_000
     assert len(collection.queries) == 4
-    assert (collection.queries[0].first, collection.queries[-1].last) == (FIRST, LAST)
-    for one, following in zip(collection.queries, collection.queries[1:], strict=False):
+    ranges = [DateRange(*map(date.fromisoformat, query.split(" to "))) for query in collection.queries]
+    assert (ranges[0].first, ranges[-1].last) == (FIRST, LAST)
+    for one, following in pairwise(ranges):
         assert one.last + timedelta(days=1) == following.first
     assert collection.requests == collection.pages + 3
 
@@ -144,19 +155,138 @@ def test_capped_and_large_totals_are_split(total_pages, total_results):
     assert collection.requests == 7
 
 
-def test_a_single_day_that_is_too_large_is_an_error():
-    films = [film(number, "2020-01-01") for number in range(9_000)]
-    with pytest.raises(CollectionError, match=r"2020-01-01 alone has 9,000 films.*MIN_VOTE_COUNT"):
-        read(catalogue(films))
+def test_a_single_day_that_is_too_large_is_split_by_language_and_then_by_votes():
+    """No film gets lost, and each is read once."""
+    films = [
+        film(number, "2020-01-01", original_language="en" if number % 20 else "fr", vote_count=number % 3 and number)
+        for number in range(1, 24_001)
+    ]
+    collection = read(catalogue(films), last=date(2020, 1, 2))
+    assert [item["id"] for item in collection.items] == list(range(1, 24_001))
+    assert (collection.announced, collection.missing, collection.gaps) == (24_000, 0, ())
+    assert collection.duplicates == 0
+    assert "2020-01-01 to 2020-01-01, language fr" in collection.queries
+    assert "2020-01-01 to 2020-01-01, language en, 0 to 0 votes" in collection.queries
+    assert collection.requests < 24_000 / 20 + 250
+
+
+def test_what_cannot_be_split_is_read_as_far_as_possible_and_becomes_a_gap():
+    """12,000 films of one day and language, none with a vote."""
+    films = [film(number, "2020-01-01", original_language="en", vote_count=0) for number in range(1, 12_001)]
+    films.append(film(12_001, "2020-01-01", original_language="fr"))
+    collection = read(catalogue(films), last=date(2020, 1, 1))
+    assert collection.gaps == (Gap("2020-01-01 to 2020-01-01, language en, 0 to 0 votes", 12_000, 10_000),)
+    assert (len(collection.items), collection.announced, collection.missing) == (10_001, 12_001, 2_000)
+
+
+def test_a_gap_is_one_even_where_the_api_counts_no_further_than_it_shows():
+    films = [film(number, "2020-01-01", original_language="en", vote_count=0) for number in range(1, 12_001)]
+    app = with_faults(catalogue_app(films), parse_faults("totals-capped"))
+    collection = read(catalogue_client(app), last=date(2020, 1, 1))
+    assert [(gap.announced, gap.reachable) for gap in collection.gaps] == [(10_000, 10_000)]
+
+
+def test_films_of_a_full_day_in_a_language_that_tmdb_does_not_list_are_missed_and_counted():
+    films = [film(number, "2020-01-01", original_language="en", vote_count=number) for number in range(1, 9_001)]
+    films += [film(number, "2020-01-01", original_language="klingon") for number in range(9_001, 9_004)]
+    collection = read(catalogue(films), last=date(2020, 1, 1))
+    assert (len(collection.items), collection.announced, collection.missing) == (9_000, 9_003, 3)
+
+
+def test_a_full_day_whose_language_filter_is_ignored_is_noticed_at_once():
+    films = [film(number, "2020-01-01", original_language="en", vote_count=number) for number in range(1, 9_001)]
+    client = answering(lambda params: paged(films, int(params["page"])))
+    with pytest.raises(
+        CollectionError, match=r"language aa: most films of the first page are others.*ignored a filter"
+    ):
+        read(client, last=date(2020, 1, 1))
+    assert client.requests < 200
 
 
 def test_of_repeated_films_the_first_page_s_copy_is_kept():
     rows = [film(number, seen=place) for place, number in enumerate([*range(100, 0, -1), *range(1, 51)])]
-    collection = read(answering(lambda params: paged(rows, int(params["page"]))))
+    collection = read(answering(lambda params: paged(rows, int(params["page"]), total_results=100)))
     assert [item["id"] for item in collection.items] == list(range(1, 101))
     assert [item["seen"] for item in collection.items] == list(range(99, -1, -1))
     assert collection.duplicates == 50
-    assert collection.announced == 150
+    assert (collection.announced, collection.missing, collection.read_again) == (100, 0, 0)
+
+
+def test_a_page_that_repeats_and_drops_films_is_healed_by_other_queries():
+    """As when pages were cached at different times: the halves are other URLs. Few requests are made for it."""
+    films = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 3_001)]
+    by_date = sorted(films, key=lambda item: (item["release_date"], item["id"]))
+
+    def discover(params):
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in by_date if low <= item["release_date"] <= high]
+        if (low, high, params["page"]) == (str(FIRST), str(LAST), "77"):
+            return paged(rows[:1520] + rows[1510:1520] + rows[1530:], 77, total_results=3000)
+        return paged(rows, int(params["page"]))
+
+    client = answering(discover)
+    collection = read(client)
+    assert [item["id"] for item in collection.items] == list(range(1, 3_001))
+    assert (collection.announced, collection.missing, collection.read_again) == (3_000, 0, 1)
+    assert collection.duplicates > 10
+    assert client.requests < 150 + 20
+    assert collection.pages == collection.requests
+
+
+def test_a_film_that_comes_while_pages_are_read_is_found():
+    """It shifts the pages after it, and only the later ones tell of it."""
+    films = [film(number, str(FIRST + timedelta(days=number))) for number in range(1, 201)]
+    asked = []
+
+    def discover(params):
+        asked.append(params["page"])
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in films if low <= item["release_date"] <= high]
+        if len(asked) > 3 and low == str(FIRST):
+            rows.insert(0, film(1000, str(FIRST)))
+        return paged(rows, int(params["page"]))
+
+    collection = read(answering(discover))
+    assert {item["id"] for item in collection.items} == {*range(1, 201), 1000}
+    assert (collection.announced, collection.missing) == (201, 0)
+
+
+def test_a_film_that_is_announced_and_never_shown_is_missing():
+    """Looking for it ends, after few requests."""
+    films = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 1_001)]
+
+    def discover(params):
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in films if low <= item["release_date"] <= high]
+        ghost = low <= "2020-05-05" <= high
+        return paged(rows, int(params["page"]), total_results=len(rows) + ghost)
+
+    client = answering(discover)
+    collection = read(client)
+    assert [item["id"] for item in collection.items] == list(range(1, 1_001))
+    assert (collection.announced, collection.missing) == (1_001, 1)
+    assert client.requests < 50 + 40
+
+
+def test_totals_that_differ_between_pages_are_settled():
+    films = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 1_001)]
+    app = with_faults(catalogue_app(films), parse_faults("totals-differ=0.2,seed=3"))
+    collection = read(catalogue_client(app))
+    assert [item["id"] for item in collection.items] == list(range(1, 1_001))
+    assert collection.missing <= 3
+    assert collection.announced == 1_000 + collection.missing
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_drifting_pages_lose_nothing(seed):
+    films = synthetic_films(date(2026, 1, 5))
+    expected = read(catalogue(films), first=date(2015, 1, 1), last=date(2024, 12, 31))
+    app = with_faults(catalogue_app(films), parse_faults(f"page-drift=0.2,seed={seed}"))
+    collection = read(catalogue_client(app), first=date(2015, 1, 1), last=date(2024, 12, 31))
+    assert collection.items == expected.items
+    assert collection.missing == 0
+    assert collection.duplicates > 0
+    assert collection.read_again == 1
 
 
 def test_few_strays_are_set_aside_and_counted():
@@ -171,8 +301,27 @@ def test_few_strays_are_set_aside_and_counted():
 
 def test_many_strays_mean_that_the_filter_was_ignored():
     rows = [film(number, "2020-06-15" if number % 50 else "1990-06-15") for number in range(1, 301)]
-    with pytest.raises(CollectionError, match=r"6 of 300 films of 2020-01-01 to 2020-12-31.*ignored a filter"):
+    with pytest.raises(CollectionError, match=r"2020-01-01 to 2020-12-31: 6 of 300 films.*ignored a filter"):
         read(answering(lambda params: paged(rows, int(params["page"]))))
+
+
+def test_a_single_stray_is_set_aside_in_a_small_window_too():
+    rows = [film(1), film(2, "1990-06-15"), film(3)]
+    collection = read(answering(lambda params: paged(rows, 1)))
+    assert [item["id"] for item in collection.items] == [1, 3]
+    assert (collection.strays, collection.missing) == (1, 0)
+
+
+def test_an_ignored_filter_for_votes_is_noticed():
+    rows = [film(number, vote_count=number % 50) for number in range(1, 301)]
+    with pytest.raises(CollectionError, match=r"at least 10 votes: 60 of 300 films have fewer than 10 votes.*ignored"):
+        read(answering(lambda params: paged(rows, int(params["page"]))), min_vote_count=10)
+
+
+def test_a_film_that_has_just_lost_votes_is_kept():
+    rows = [film(number, vote_count=9 if number == 7 else 10) for number in range(1, 31)]
+    collection = read(answering(lambda params: paged(rows, int(params["page"]))), min_vote_count=10)
+    assert len(collection.items) == 30
 
 
 def test_an_ignored_filter_over_a_large_catalogue_is_noticed_at_once():
@@ -198,7 +347,8 @@ def test_odd_items_are_kept():
         film(8.0),
         {},
     ]
-    collection = read(answering(lambda params: paged(odd, int(params["page"]))))
+    rows = json.loads(json.dumps(odd))
+    collection = read(answering(lambda params: paged(rows, int(params["page"]))))
     assert collection.items == [odd[4], *odd[:4], *odd[5:]]
     assert collection.unidentified == 5
 
@@ -225,18 +375,18 @@ def test_a_failing_page_is_raised_as_it_is():
 
     def discover(params):
         if params["page"] == "7":
-            return {"success": False, "status_code": 11, "status_message": "Internal error"}
+            return {"success": False, "status_code": 44, "status_message": "The ID is invalid."}
         return paged(rows, int(params["page"]))
 
-    with pytest.raises(TmdbError, match="Internal error") as caught:
+    with pytest.raises(TmdbError, match="The ID is invalid") as caught:
         read(answering(discover))
-    assert caught.value.status_code == 11
+    assert caught.value.status_code == 44
 
 
 def test_progress_ends_with_the_whole():
     reports: list[Progress] = []
     collection = read(catalogue([film(number) for number in range(1, 101)]), on_progress=reports.append)
-    last = reports[-1]
+    (last,) = reports
     assert (last.films, last.announced, last.requests) == (100, 100, collection.requests)
     assert last.seconds >= 0
 
@@ -248,18 +398,56 @@ def test_impossible_questions_are_refused():
         read(catalogue([]), first=LAST, last=FIRST)
 
 
-@given(st.dates(), st.dates())
-def test_halves_are_adjacent_and_cover_the_range(one, other):
-    whole = DateRange(min(one, other), max(one, other))
-    if whole.first == whole.last:
-        with pytest.raises(ValueError, match="single day"):
-            whole.halves()
-        return
-    left, right = whole.halves()
-    assert (left.first, right.last) == (whole.first, whole.last)
-    assert left.last + timedelta(days=1) == right.first
-    days = [(half.last - half.first).days for half in (left, right)]
-    assert abs(days[0] - days[1]) <= 1
+def test_progress_is_reported_while_the_api_is_silent(virtual_time):
+    """Whoever watches sees that requests are sent again, and why."""
+    reports: list[Progress] = []
+    client = TmdbClient(
+        base_url="http://tmdb.test/3",
+        token=SecretStr("token"),
+        pacer=Pacer(20),
+        retry_seconds=60,
+        transport=httpx.MockTransport(lambda _: httpx.Response(503)),
+    )
+
+    async def run() -> None:
+        async with client:
+            await collect(
+                client, first=FIRST, last=LAST, min_vote_count=0, include_adult=False, on_progress=reports.append
+            )
+
+    with pytest.raises(OutageError):
+        virtual_time.run(run())
+    assert [report.seconds for report in reports] == pytest.approx([5.0 * n for n in range(1, len(reports) + 1)])
+    assert len(reports) >= 6
+    assert reports[-1].retries["HTTP 503"] >= 3
+    assert (reports[-1].films, reports[-1].announced) == (0, 0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=90),
+    st.sets(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(2, 5)), max_size=12),
+    st.booleans(),
+)
+def test_whatever_pages_lack_is_found_or_counted(offsets, faulty, persistent):
+    """Pages named by range and number lose their first film; with `persistent`, some films never show."""
+    films = [film(number, str(FIRST + timedelta(offset))) for number, offset in enumerate(sorted(offsets))]
+
+    def discover(params):
+        low, high, page = params["primary_release_date.gte"], params["primary_release_date.lte"], int(params["page"])
+        rows = [item for item in films if low <= item["release_date"] <= high]
+        answer = paged(rows, page)
+        first, last = (int(str(day)[-2:]) - 1 for day in (low, high))
+        if (first, last, page) in faulty or (persistent and first <= 7 <= last):
+            answer["results"] = [row for row in answer["results"] if row["id"] % 20 != 7]
+        return answer
+
+    collection = read(answering(discover), last=FIRST + timedelta(30))
+    assert {item["id"] for item in collection.items} <= {item["id"] for item in films}
+    assert collection.announced == len(films)
+    assert collection.missing == len(films) - len(collection.items)
+    lost = {item["id"] for item in films} - {item["id"] for item in collection.items}
+    assert all(identity % 20 == 7 for identity in lost)
 
 
 @settings(deadline=None)

@@ -1,9 +1,11 @@
 """TMDB's `/discover/movie` and its small neighbours as an ASGI application over a list of items.
 
-Addresses, limits and error bodies belong here; which films a query selects belongs in `query`. Misbehaviour
-would be a middleware around the routes: they themselves are TMDB on a good day.
+Addresses, limits and error bodies belong here, and how a client reaches them without a socket. Which films a query
+selects belongs in `query`, misbehaviour in `faults`: the routes themselves are TMDB on a good day.
 """
 
+import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,23 +19,31 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from movie_platform.tmdb.catalogue.query import Catalogue, ParameterError, parse_query
-from movie_platform.tmdb.client import TmdbClient
+from movie_platform.tmdb.client import DEFAULT_RETRY_SECONDS, TmdbClient
+from movie_platform.tmdb.pacing import Pacer
 from movie_platform.tmdb.reference import GENRES
 
-__all__ = ["catalogue_app", "catalogue_client"]
+__all__ = ["ERRORS", "MAX_PAGES", "PAGE_SIZE", "InProcessTransport", "catalogue_app", "catalogue_client"]
 
-_PAGE_SIZE = 20
-_MAX_PAGES = 500
+PAGE_SIZE = 20
+MAX_PAGES = 500
 _LONGEST_PAGE_NUMBER = 9  # digits; Python's int() takes thousands
 
-# TMDB's status code: its HTTP status and message (https://developer.themoviedb.org/docs/errors).
-_ERRORS = {
+ERRORS = {
     5: (422, "Invalid parameters: Your request parameters are incorrect."),
     7: (401, "Invalid API key: You must be granted a valid key."),
+    9: (503, "Service offline: This service is temporarily offline, try again later."),
+    11: (500, "Internal error: Something went wrong, contact TMDB."),
     22: (400, "Invalid page: Pages start at 1 and max at 500. They are expected to be an integer."),
     23: (400, "Invalid date: Format needs to be YYYY-MM-DD."),
+    24: (504, "Your request to the backend server timed out. Try again."),
+    25: (429, "Your request count (#) is over the allowed limit of (40)."),
     34: (404, "The resource you requested could not be found."),
+    43: (502, "Couldn't connect to the backend server."),
+    44: (500, "The ID is invalid."),
+    46: (503, "The API is undergoing maintenance. Try again later."),
 }
+"""TMDB's status: its HTTP status and message (https://developer.themoviedb.org/docs/errors)."""
 
 
 def catalogue_app(items: Iterable[Mapping[str, Any]]) -> Starlette:
@@ -56,8 +66,8 @@ def catalogue_app(items: Iterable[Mapping[str, Any]]) -> Starlette:
         return JSONResponse(
             {
                 "page": page,
-                "results": found[(page - 1) * _PAGE_SIZE : page * _PAGE_SIZE],
-                "total_pages": max(1, -(-len(found) // _PAGE_SIZE)),
+                "results": found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
+                "total_pages": max(1, -(-len(found) // PAGE_SIZE)),
                 "total_results": len(found),
             }
         )
@@ -82,13 +92,33 @@ def catalogue_app(items: Iterable[Mapping[str, Any]]) -> Starlette:
     )
 
 
-def catalogue_client(app: ASGIApp) -> TmdbClient:
-    """Return a client of such an application inside the process, without pacing."""
+def catalogue_client(app: ASGIApp, *, retry_seconds: float = DEFAULT_RETRY_SECONDS) -> TmdbClient:
+    """Return a client of such an application inside the process, as fast as it goes."""
     return TmdbClient(
         base_url="http://built-in-catalogue/3",
-        token=SecretStr("built-in"),
-        transport=httpx.ASGITransport(app),
+        token=SecretStr("no-secret"),
+        pacer=Pacer(math.inf),
+        retry_seconds=retry_seconds,
+        transport=InProcessTransport(app),
     )
+
+
+class InProcessTransport(httpx.ASGITransport):
+    """An application inside the process, whose broken connections and late answers show as those of a socket do.
+
+    A `ConnectionError` that the application raises becomes `httpx.ReadError`; an answer that takes longer than the
+    client's read time-out, `httpx.ReadTimeout`.
+    """
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the application's answer to the request."""
+        try:
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
+                return await super().handle_async_request(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("no answer in time", request=request) from error
+        except ConnectionError as error:
+            raise httpx.ReadError(str(error), request=request) from error
 
 
 class _BearerRequired:
@@ -109,9 +139,9 @@ class _BearerRequired:
 def _page_number(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_PAGE_NUMBER):
         return None
-    return page if 1 <= (page := int(text)) <= _MAX_PAGES else None
+    return page if 1 <= (page := int(text)) <= MAX_PAGES else None
 
 
 def _error(code: int) -> JSONResponse:
-    http_status, message = _ERRORS[code]
+    http_status, message = ERRORS[code]
     return JSONResponse({"success": False, "status_code": code, "status_message": message}, status_code=http_status)
