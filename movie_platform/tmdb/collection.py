@@ -24,6 +24,7 @@ __all__ = ["Collection", "CollectionError", "Gap", "Progress", "collect"]
 _Result = TypeVar("_Result")
 
 _PATH = "/discover/movie"
+_FILMS_A_PAGE = 20
 _MAX_PAGES = 500  # TMDB's limit
 _MAX_REACHABLE = 10_000  # films in so many pages
 _MAX_FILMS = 9_000  # a query with this many is cut: rows are added while pages are read
@@ -217,7 +218,12 @@ class _Collector:
         return findings
 
     async def _read_parts(self, query: Query, first: _Page, parts: Sequence[Query]) -> _Findings:
-        # Without this, an ignored filter would be noticed only after thousands of cuts.
+        # Without these, totals or filters that mean nothing would be noticed only after thousands of cuts.
+        if len(first.rows) < _FILMS_A_PAGE:
+            raise CollectionError(
+                f"{query}: TMDB announces {first.total_results:,} films and shows {len(first.rows)} on the first page: "
+                "its totals mean nothing. Try again later; if it stays so, `GET /discover/movie` has changed"
+            )
         if sum(_is_elsewhere(row, query) for row in first.rows) * 2 > len(first.rows):
             raise _filter_ignored(query, "most films of the first page are others")
         whole = _Findings()

@@ -145,14 +145,30 @@ def test_capped_and_large_totals_are_split(total_pages, total_results):
     """A query that says it has as much as TMDB ever counts may have more."""
 
     def discover(params):
-        rows = [film(int(params["primary_release_date.gte"].replace("-", "")), params["primary_release_date.gte"])]
-        if params["primary_release_date.gte"] != params["primary_release_date.lte"]:
+        day = params["primary_release_date.gte"]
+        rows = [film(100 * int(day.replace("-", "")) + number, day) for number in range(20)]
+        if day != params["primary_release_date.lte"]:
             return paged(rows, 1, total_pages=total_pages, total_results=total_results)
         return paged(rows, 1)
 
     collection = read(answering(discover), first=date(2020, 1, 1), last=date(2020, 1, 4))
-    assert [item["id"] for item in collection.items] == [20200101, 20200102, 20200103, 20200104]
+    assert sorted({item["release_date"] for item in collection.items}) == [f"2020-01-0{day}" for day in (1, 2, 3, 4)]
+    assert len(collection.items) == 80
     assert collection.requests == 7
+
+
+def test_totals_that_are_always_large_are_noticed_before_they_are_cut_into_thousands():
+    films = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 1_001)]
+
+    def discover(params):
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in films if low <= item["release_date"] <= high]
+        return paged(rows, int(params["page"]), total_pages=500, total_results=10_000)
+
+    client = answering(discover)
+    with pytest.raises(CollectionError, match=r"announces 10,000 films and shows 1\d on the first page"):
+        read(client)
+    assert client.requests < 300
 
 
 def test_a_single_day_that_is_too_large_is_split_by_language_and_then_by_votes():
@@ -452,20 +468,20 @@ def test_whatever_pages_lack_is_found_or_counted(offsets, faulty, persistent):
 
 @settings(deadline=None)
 @given(
-    st.lists(st.integers(0, 30), min_size=1, max_size=60),
+    st.lists(st.integers(0, 30), min_size=1, max_size=300),
     st.integers(0, 30),
     st.integers(0, 30),
-    st.integers(1, 9),
+    st.integers(1, 5),
 )
 def test_any_catalogue_is_collected_whatever_the_split(offsets, start, length, most):
-    """Queries that announce `most` films or more claim to be capped, so that every shape of split occurs."""
+    """Queries with `most` full pages or more claim to be capped, so that every shape of split occurs."""
     films = [film(number, (FIRST + timedelta(offset)).isoformat()) for number, offset in enumerate(offsets)]
     first, last = FIRST + timedelta(start), FIRST + timedelta(start + length)
 
     def discover(params):
         low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
         rows = [item for item in films if low <= item["release_date"] <= high]
-        if len(rows) >= most and low < high:
+        if len(rows) >= 20 * most and low < high:
             return paged(rows, int(params["page"]), total_pages=500, total_results=10_000)
         return paged(rows, int(params["page"]))
 
