@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef, PutObjectRequestTypeDef
 
 __all__ = [
     "Conflict",
@@ -91,8 +91,12 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def get_versioned(self, key: str) -> Versioned | None:
-        """Read an object together with its version; None if there is none."""
+    def get_versioned(self, key: str, *, known: Versioned | None = None) -> Versioned | None:
+        """Read an object together with its version; None if there is none.
+
+        Returns `known` itself, what an earlier call has read, if the object has not changed since: for those who look
+        often. S3 then sends no content.
+        """
 
     @abstractmethod
     def exists(self, key: str) -> bool:
@@ -165,7 +169,7 @@ class DiskStorage(Storage):
                 raise Conflict(f"{path} is no longer what was read: read it again and decide anew")
             _replace(path, partial, data)
 
-    def get_versioned(self, key: str) -> Versioned | None:
+    def get_versioned(self, key: str, *, known: Versioned | None = None) -> Versioned | None:
         """Read the file at once: a rename in the meantime does not change what is read."""
         path = self._path(key)
         with _disk_failures("read", path):
@@ -173,7 +177,8 @@ class DiskStorage(Storage):
                 data = path.read_bytes()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 return None
-        return Versioned(data=data, version=hashlib.sha256(data).hexdigest())
+        found = Versioned(data=data, version=hashlib.sha256(data).hexdigest())
+        return known if found == known else found
 
     def exists(self, key: str) -> bool:
         """Look for a file; a folder is none."""
@@ -257,13 +262,20 @@ class S3Storage(Storage):
                     return
         raise Conflict(f"{self.url(key)} is no longer what was read: read it again and decide anew")
 
-    def get_versioned(self, key: str) -> Versioned | None:
-        """Read with one GET."""
+    def get_versioned(self, key: str, *, known: Versioned | None = None) -> Versioned | None:
+        """Read with one GET, a conditional one if something is known."""
+        request: GetObjectRequestTypeDef = {"Bucket": self._bucket, "Key": self._name(key)}
+        if known is not None:
+            request["IfNoneMatch"] = known.version
         with self._failures("read", key):
             try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
+                answer = self._client.get_object(**request)
             except self._client.exceptions.NoSuchKey:
                 return None
+            except self._client.exceptions.ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.NOT_MODIFIED:
+                    raise
+                return known
             with closing(answer["Body"]) as body:
                 return Versioned(data=body.read(), version=answer["ETag"])
 

@@ -158,6 +158,19 @@ def test_swap_writes_only_over_what_was_read(storage: Storage):
     assert not storage.exists(POINTER)
 
 
+def test_what_has_not_changed_is_what_is_known(storage: Storage):
+    storage.put("a", b"one")
+    known = storage.get_versioned("a")
+    assert storage.get_versioned("a", known=known) is known
+    storage.put("a", b"two")
+    changed = storage.get_versioned("a", known=known)
+    assert changed is not None
+    assert changed.data == b"two"
+    assert storage.get_versioned("a", known=changed) is changed
+    storage.delete("a")
+    assert storage.get_versioned("a", known=changed) is None
+
+
 def test_url_is_what_a_person_can_open(storage: Storage, storage_url: str):
     """A path, or what `aws s3 cp` takes."""
     assert storage.url("metrics/2026-01-05.json") == f"{storage_url}/metrics/2026-01-05.json"
