@@ -50,9 +50,13 @@ def _server(files: list[Path], behaviour: Behaviour) -> Iterator[tuple[str, int,
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, files, behaviour), daemon=True)
     process.start()
-    url, films = ours.recv()
-    yield url, films, ours
-    process.join(timeout=10)
+    theirs.close()  # so that the end of the server ends the wait for it
+    try:
+        url, films = ours.recv()
+        yield url, films, ours
+    finally:
+        ours.close()
+        process.join(timeout=10)
 
 
 def _rate(arguments: argparse.Namespace) -> dict[str, Any]:

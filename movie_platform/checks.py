@@ -34,6 +34,8 @@ from movie_platform.tmdb.reference import parse_date
 
 TOLERATED_SHORTFALL = 0.005
 """Share of the films that the API announced which may be missing from its pages."""
+FEW_FILMS = 3
+"""So many films may come while a window is read, however small it is."""
 TOLERATED_REFUSALS = 0.05
 """Share of a day's items that preprocessing may refuse."""
 THIN_UNTIL = date(1930, 1, 1)
@@ -68,13 +70,17 @@ def _raw_schema(window: Window, output: DayOutput) -> Verdict:
 def _complete(window: Window, output: DayOutput) -> Verdict:
     collection: Collection = output.facts
     kept, announced, gaps = len(collection.items), collection.announced, collection.gaps
-    # Films set aside as strays were announced too.
-    missing = max(collection.missing, announced - kept - collection.strays)
+    missing = max(collection.missing, announced - kept)
     enough = kept > 0 or (announced == 0 and _may_be_empty(window))
-    passed = enough and missing <= announced * TOLERATED_SHORTFALL and not gaps
+    tolerated = announced * TOLERATED_SHORTFALL
+    # Totals that are too low would let any loss pass.
+    is_proven = kept - announced <= max(tolerated, FEW_FILMS)
+    passed = enough and missing <= tolerated and is_proven and not gaps
     summary = f"The window is {'complete' if passed else 'incomplete'}: {kept:,} films kept of {announced:,} announced"
     if missing:
         summary += f", {missing:,} are missing"
+    if not is_proven:
+        summary += ", so its totals prove nothing"
     for gap in gaps[:_EXAMPLES]:
         summary += f"; only {gap.reachable:,} films can be reached of {gap.query}, which cannot be cut any further"
     return Verdict(
@@ -112,7 +118,8 @@ def _raw_checks(window_name: str, window_of: _WindowOf) -> list[DayCheck]:
         DayCheck(
             name="complete",
             description=f"There are films (a window that ends before {THIN_UNTIL.year} may be empty), at most "
-            f"{TOLERATED_SHORTFALL:.1%} of those announced are missing, and no query had more than could be reached.",
+            f"{TOLERATED_SHORTFALL:.1%} of those announced are missing, hardly any were not announced, and no query "
+            "had more than could be reached.",
             examine=lambda day, output: _complete(window_of(day), output),
         ),
         DayCheck(

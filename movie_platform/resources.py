@@ -4,14 +4,14 @@ Which API is asked, and how fast, follows from the settings and is decided here 
 `tmdb`, what is asked for to the assets.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import date
 from functools import cache, cached_property
 from types import TracebackType
 from typing import Any, Self
 
+from anyio.from_thread import start_blocking_portal
 from starlette.types import ASGIApp
 
 from movie_platform.partitions import Window
@@ -50,17 +50,19 @@ class TmdbCollector:
             raise SettingsError(f"TMDB_FAULTS: {error}") from None
 
     def __enter__(self) -> Self:
-        self._runner = asyncio.Runner()
+        # In a thread of its own: Dagster ends a run by an exception at any place of the main thread, which an event
+        # loop there would lose or wrap.
+        with ExitStack() as stack:
+            self._portal = stack.enter_context(start_blocking_portal())
+            if self.source is Source.TMDB:
+                self._tmdb = stack.enter_context(self._portal.wrap_async_context_manager(self._real_client()))
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if "_tmdb" in vars(self):
-                self._runner.run(self._tmdb.aclose())
-        finally:
-            self._runner.close()
+        self._open.close()
 
     def collect(
         self,
@@ -87,7 +89,11 @@ class TmdbCollector:
                     on_progress=on_progress,
                 )
 
-        return self._runner.run(run())
+        collecting = self._portal.start_task_soon(run)
+        try:
+            return collecting.result()
+        finally:
+            collecting.cancel()  # when the wait was interrupted; does nothing otherwise
 
     @asynccontextmanager
     async def _client(self, day: date) -> AsyncIterator[TmdbClient]:
@@ -98,8 +104,7 @@ class TmdbCollector:
         async with catalogue_client(app, retry_seconds=self._settings.tmdb_retry_seconds) as client:
             yield client
 
-    @cached_property
-    def _tmdb(self) -> TmdbClient:
+    def _real_client(self) -> TmdbClient:
         assert self._settings.tmdb_access_token is not None
         return TmdbClient(
             base_url=self._settings.tmdb_base_url,

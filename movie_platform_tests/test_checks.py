@@ -166,9 +166,11 @@ def test_items_with_one_id_are_refused(others: list[Item]):
     assert verdict.evidence["rows of items"] == len(ITEMS) + 1 + len(others)
 
 
-@pytest.mark.parametrize(("kept", "announced", "passed"), [(199, 200, True), (198, 200, False), (200, 0, True)])
+@pytest.mark.parametrize(
+    ("kept", "announced", "passed"), [(199, 200, True), (198, 200, False), (200, 197, True), (200, 0, False)]
+)
 def test_half_a_percent_of_the_announced_films_may_be_missing(kept: int, announced: int, passed: bool):
-    """The API's counts are not exact; a day with more than announced lacks nothing."""
+    """The API's counts are not exact, and a few films may come meanwhile."""
     verdict = examine(RAW_MOVIES, "complete", collected(ITEMS[:kept], announced=announced))
     assert verdict.passed is passed
     assert f"{kept:,} films kept of {announced:,} announced" in verdict.summary
@@ -176,12 +178,12 @@ def test_half_a_percent_of_the_announced_films_may_be_missing(kept: int, announc
     assert verdict.evidence["films announced"] == announced
 
 
-@given(kept=st.integers(1, 200), announced=st.integers(1, 250), strays=st.integers(0, 3))
-def test_a_day_is_complete_exactly_if_the_shortfall_is_small(kept: int, announced: int, strays: int):
-    """Films that were set aside had been announced."""
-    output = collected(ITEMS[:kept], announced=announced, strays=strays)
-    missing = announced - kept - strays
-    assert examine(RAW_MOVIES, "complete", output).passed is (missing * 200 <= announced)
+@given(kept=st.integers(1, 200), announced=st.integers(1, 250))
+def test_a_day_is_complete_exactly_if_the_shortfall_is_small(kept: int, announced: int):
+    """And if no more came than was announced: totals that are too low prove nothing."""
+    verdict = examine(RAW_MOVIES, "complete", collected(ITEMS[:kept], announced=announced))
+    assert verdict.passed is ((announced - kept) * 200 <= announced and kept - announced <= 3)
+    assert ("prove nothing" in verdict.summary) is (kept - announced > 3)
 
 
 def test_a_window_before_1930_may_be_empty():

@@ -8,10 +8,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import httpx
 from pydantic import SecretStr
@@ -46,6 +47,7 @@ _TRY_LATER = "TMDB is in trouble; try again later (https://status.themoviedb.org
 _CHECK_URL = "Check TMDB_BASE_URL (like https://api.themoviedb.org/3)."
 _REMEDIES = {
     404: _CHECK_URL,
+    403: "TMDB or something on the way has blocked the request; see whether it answers elsewhere from this address.",
     429: "Lower TMDB_REQUESTS_PER_SECOND, or stop other programs that use the same address.",
 }
 
@@ -101,11 +103,12 @@ class TmdbClient:
     The token travels as a Bearer header, never in a URL. `transport` replaces the network, e.g. by an application in
     the same process.
 
-    What fails in a way that usually passes is sent again, for up to `retry_seconds` after it first failed: HTTP 429,
-    500, 502, 503 and 504 (but for those statuses of TMDB's own that are final), broken connections, time-outs, bodies
-    that are cut off or not JSON. The pauses grow from half a second to half a minute, each cut by chance ("full
-    jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A 429 holds back all who share
-    the pacer, as does an answer with Retry-After, which is heeded up to half a minute.
+    What fails in a way that usually passes is sent again until it has cost `retry_seconds`, its own pauses included:
+    HTTP 429, 500, 502, 503 and 504 (but for those statuses of TMDB's own that are final), broken connections,
+    time-outs, bodies that are cut off or not JSON. The pauses grow from half a second to half a minute, each cut by
+    chance ("full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A 429 holds back
+    all who share the pacer and slows them down for a while; an answer with Retry-After, which is heeded up to half a
+    minute, holds them back as well.
 
     `requests` counts what has been sent, `retries` what was sent again, by reason.
     """
@@ -119,9 +122,8 @@ class TmdbClient:
         retry_seconds: float = DEFAULT_RETRY_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        secret = token.get_secret_value()
         # httpx quotes a header that it cannot send, so a token with a line end would reach the log.
-        if not secret or not all("!" <= character <= "~" for character in secret):
+        if not _can_be_sent(token):
             raise ValueError(
                 "TMDB_ACCESS_TOKEN must be visible ASCII characters without white space; copy the API Read "
                 "Access Token from https://www.themoviedb.org/settings/api again"
@@ -136,7 +138,7 @@ class TmdbClient:
         self._is_out = False
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            headers={"Authorization": f"Bearer {secret}", "Accept": "application/json"},
+            headers={"Authorization": f"Bearer {token.get_secret_value()}", "Accept": "application/json"},
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
             transport=transport,
@@ -165,35 +167,34 @@ class TmdbClient:
         `TransientError` when only this request has failed for so long; `TmdbError` for whatever no repetition would
         change.
         """
-        first_failed: float | None = None
+        trial = _Trial()
 
-        def is_spent(state: RetryCallState) -> bool:
-            # From the first failure on: before it, the request may have waited for the others' pauses.
-            nonlocal first_failed
-            first_failed = first_failed or time.monotonic()
-            return self._is_out or time.monotonic() - first_failed + state.upcoming_sleep > self._retry_seconds
+        async def give_up(state: RetryCallState) -> None:
+            await self._give_up(trial, state)
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
             wait=self._seconds_to_wait,
-            stop=is_spent,
+            stop=lambda state: self._is_out_of_patience(trial, state),
             before_sleep=self._count,
-            retry_error_callback=self._give_up,
+            retry_error_callback=give_up,
         )
-        return await retrying(self._send, path, params)
+        return await retrying(self._send, path, params, trial)
 
-    async def _send(self, path: str, params: Mapping[str, str | int] | None) -> Any:
+    async def _send(self, path: str, params: Mapping[str, str | int] | None, trial: "_Trial") -> Any:
         if self._refusal is not None:
             raise AuthenticationError(f"{self._refusal} (Answered before; not asked again.)", http_status=401)
         response: httpx.Response | None = None
         failure: Exception | None = None
         async with self._pacer.turn():
             self.requests += 1
+            begun = time.monotonic()
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     response = await self._http.get(path, params=params)
             except (httpx.HTTPError, TimeoutError) as error:
                 failure = error
+            trial.spent += time.monotonic() - begun
         # Raised outside the handler: httpx's exception holds the request, and that the token's header.
         try:
             if failure is not None:
@@ -202,6 +203,9 @@ class TmdbClient:
             body = self._body(path, response)
         except AuthenticationError as error:
             self._refusal = str(error)
+            raise
+        except TransientError:
+            trial.first_failed = min(trial.first_failed, time.monotonic())
             raise
         self._answered_at, self._is_out = time.monotonic(), False
         return body
@@ -275,17 +279,29 @@ class TmdbClient:
             seconds = max(seconds, _LEAST_PAUSE)
         else:
             return seconds
-        self._pacer.pause(seconds)
+        self._pacer.pause(seconds, slow_down=error.http_status == httpx.codes.TOO_MANY_REQUESTS)
         return seconds
+
+    def _is_out_of_patience(self, trial: "_Trial", state: RetryCallState) -> bool:
+        """Whether the request's own time is over, or, when nobody is answered, that time by the clock.
+
+        Waiting for a turn is not the request's own: others may be told to wait again and again.
+        """
+        if self._is_out:
+            return True
+        spent = trial.spent + state.idle_for
+        if self._answered_at < trial.first_failed:
+            spent = max(spent, time.monotonic() - trial.first_failed)
+        return spent + state.upcoming_sleep > self._retry_seconds
 
     def _count(self, state: RetryCallState) -> None:
         self.retries[_error_of(state).reason] += 1
 
-    def _give_up(self, state: RetryCallState) -> Any:
+    async def _give_up(self, trial: "_Trial", state: RetryCallState) -> NoReturn:
         last = _error_of(state)
-        self._is_out = self._answered_at < state.start_time
         times = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
-        tried = f"Sent {times} in {state.seconds_since_start or 0.0:.0f} s"
+        tried = f"Sent {times} in {time.monotonic() - trial.first_failed:.0f} s"
+        self._is_out = self._answered_at < trial.first_failed and not await self._answers_anything()
         if self._is_out:
             tried += ", in which no request had a usable answer"
         kind = OutageError if self._is_out else TransientError
@@ -297,15 +313,40 @@ class TmdbClient:
             status_code=last.status_code,
         )
 
+    async def _answers_anything(self) -> bool:
+        """Ask something else, once: a single address that always fails is no outage."""
+        try:
+            await self._send("/authentication", None, _Trial())
+        except TransientError:
+            return False
+        except TmdbError:  # not there, say: somebody answers
+            return True
+        return True
+
     def _without_token(self, text: str) -> str:
         """Return `text` without the token, should whoever answered have sent it back."""
         return text.replace(self._token.get_secret_value(), "***")
+
+
+@dataclass
+class _Trial:
+    """What one request has cost so far, over all times that it was sent."""
+
+    spent: float = 0.0
+    """Seconds from sending to answer or failure, summed."""
+    first_failed: float = math.inf
 
 
 def _error_of(state: RetryCallState) -> TransientError:
     error = state.outcome.exception() if state.outcome is not None else None
     assert isinstance(error, TransientError)
     return error
+
+
+def _can_be_sent(token: SecretStr) -> bool:
+    # Apart from the constructor, so that no traceback of its error has the token among its locals.
+    secret = token.get_secret_value()
+    return secret != "" and all("!" <= character <= "~" for character in secret)
 
 
 def _is_transient(status: int, code: int | None, *, is_json: bool) -> bool:

@@ -30,8 +30,9 @@ _MAX_REACHABLE = 10_000  # films in so many pages
 _MAX_FILMS = 9_000  # a query with this many is cut: rows are added while pages are read
 _TOLERATED_STRAYS = 0.01  # share of rows; a single one is always tolerated
 _FEW_PAGES = 3  # to read so many again costs no more than to halve further
-_FEW_FILMS = 3  # by so many, or by a hundredth, two answers about the same films may always differ
-_TOLERATED_DIFFERENCE = 0.01
+_FEW_FILMS = 2  # by so many, two totals of the same films may always differ
+_TOLERATED_DIFFERENCE = 0.01  # beyond it, halves are not what they should be
+_REQUESTS_TO_FIND = 40  # for looking for missing films, beside as many as the query has pages
 _PROGRESS_SECONDS = 5.0
 
 
@@ -134,11 +135,20 @@ class _Findings:
         self.queries += part.queries
         self.gaps += part.gaps
 
-    def correct(self, again: "_Findings") -> None:
-        """Add what was read later of the same query, and take its word for how many films there are."""
-        self.rows += again.rows
-        self.pages += again.pages
-        self.announced, self.missing = again.announced, again.missing
+
+@dataclass
+class _Search:
+    """Pages that were read while looking for missing films, and how many more requests that may take."""
+
+    requests_left: int
+    pages: list[_Page] = field(default_factory=list)
+    is_complete: bool = True
+
+    def may_send(self, requests: int) -> bool:
+        self.is_complete &= requests <= self.requests_left
+        if self.is_complete:
+            self.requests_left -= requests
+        return self.is_complete
 
 
 async def collect(
@@ -207,19 +217,24 @@ class _Collector:
         parts = query.parts() if first.is_too_large else ()
         if parts:
             return await self._read_parts(query, first, parts)
-        findings = await self._read_pages(query, first)
-        findings.queries.append(str(query))
+        pages = await self._read_pages(query, first)
+        findings = _Findings(
+            rows=[row for page in pages for row in page.rows],
+            # Any page may tell of films that came while the others were read.
+            announced=max(page.total_results for page in pages),
+            pages=len(pages),
+            queries=[str(query)],
+        )
         if first.may_be_capped or first.total_results > _MAX_REACHABLE:
             findings.gaps.append(Gap(str(query), announced=first.total_results, reachable=_MAX_REACHABLE))
-        # Strays may have been announced or not, so it is worth looking whether one stands in another film's place.
-        elif findings.announced > _count(row for row in findings.rows if not self._is_stray(row)):
-            findings.read_again = 1
-            await self._read_halves(query, findings, findings.rows)
+        elif _count(query, findings.rows) < findings.announced:
+            await self._look_for_missing(query, findings, is_settled=len({page.total_results for page in pages}) == 1)
+        findings.missing = max(findings.announced - _count(query, findings.rows), 0)
         return findings
 
     async def _read_parts(self, query: Query, first: _Page, parts: Sequence[Query]) -> _Findings:
         # Without these, totals or filters that mean nothing would be noticed only after thousands of cuts.
-        if len(first.rows) < _FILMS_A_PAGE:
+        if len(first.rows) < _FILMS_A_PAGE / 2:
             raise CollectionError(
                 f"{query}: TMDB announces {first.total_results:,} films and shows {len(first.rows)} on the first page: "
                 "its totals mean nothing. Try again later; if it stays so, `GET /discover/movie` has changed"
@@ -229,55 +244,85 @@ class _Collector:
         whole = _Findings()
         for findings in await _concurrently(self._read(part) for part in parts):
             whole.add(findings)
-        if not first.may_be_capped and first.total_results > whole.announced:  # some films are in no part
-            whole.missing += first.total_results - whole.announced
-            whole.announced = first.total_results
+        announced = first.total_results  # of a capped one, the least that there are
+        if first.may_be_capped and query.language != parts[0].language:  # some languages may be in no part
+            total = await self._count_by_votes(query, first)
+            if total is None and not whole.gaps:
+                whole.gaps.append(Gap(str(query), announced=announced, reachable=whole.announced))
+            announced = total or announced
+        if announced > whole.announced:
+            whole.missing += announced - whole.announced
+            whole.announced = announced
         return whole
 
-    async def _read_pages(self, query: Query, first: _Page) -> _Findings:
+    async def _count_by_votes(self, query: Query, first: _Page) -> int | None:
+        """Return how many films a single day has although TMDB does not count so far; None if that cannot be found."""
+        if not first.may_be_capped:
+            return first.total_results
+        halves = query.halves()
+        totals = [await self._count_by_votes(half, await self._fetch(half, 1)) for half in halves]
+        return sum(total or 0 for total in totals) if halves and None not in totals else None
+
+    async def _read_pages(self, query: Query, first: _Page) -> list[_Page]:
         numbers = range(2, first.readable_pages + 1)
-        pages = [first, *await _concurrently(self._fetch(query, number) for number in numbers)]
-        rows = [row for page in pages for row in page.rows]
-        # Any page may tell of films that came while the others were read.
-        announced = max(page.total_results for page in pages)
-        return _Findings(rows, announced, missing=max(announced - _count(rows), 0), pages=len(pages))
+        return [first, *await _concurrently(self._fetch(query, number) for number in numbers)]
 
-    async def _read_halves(self, query: Query, findings: _Findings, known: Sequence[Item]) -> None:
-        """Add to the findings of a query what its halves have beyond the films that are known."""
-        if not (halves := query.halves()):
-            return
-        firsts = await _concurrently(self._fetch(half, 1) for half in halves)
-        differing = abs(sum(first.total_results for first in firsts) - findings.announced)
-        if differing > max(_FEW_FILMS, findings.announced * _TOLERATED_DIFFERENCE):
-            return  # whatever these are, they do not add up to the query
-        again = _Findings()
-        for part in await _concurrently(map(self._read_again, halves, firsts, [known] * len(halves))):
-            again.add(part)
-        findings.correct(again)
+    async def _look_for_missing(self, query: Query, findings: _Findings, *, is_settled: bool) -> None:
+        """Add to the findings of a query the films that its pages lack, as far as its halves have them.
 
-    async def _read_again(self, query: Query, first: _Page, known: Iterable[Item]) -> _Findings:
-        """Read a query of which films are known already, as far as it announces more than those.
-
-        Rows without an id are not returned, since they would be kept twice. Nor are strays, and they do not count as
-        announced: the first reading has shown what they say about the filters.
+        `is_settled` says that all pages announced the same. Otherwise, and if the halves announce something else, films
+        may have come and gone meanwhile, and the halves are read as if nothing were known of them.
         """
-        known = [row for row in known if query.means(row)]
+        halves = query.halves()
+        if not halves or _count(query, findings.rows) < findings.announced / 2:  # nothing would make that good
+            return
+        findings.read_again = 1
+        search = _Search(requests_left=findings.pages + _REQUESTS_TO_FIND)
+        firsts = await _concurrently(self._fetch(half, 1) for half in halves)
+        announced = sum(first.total_results for first in firsts)
+        if abs(announced - findings.announced) > max(_FEW_FILMS, findings.announced * _TOLERATED_DIFFERENCE):
+            return  # whatever these are, they do not add up to the query
+        is_settled &= announced == findings.announced
+        known = findings.rows if is_settled else []
+        await _concurrently(
+            self._search(half, first, known, search) for half, first in zip(halves, firsts, strict=True)
+        )
+        strays = {repr(row.get("id")) for row in findings.rows if self._is_stray(row)}
+        # Rows without an id would be kept twice, and what strays say about the filters, the first reading has said.
+        again = (row for page in search.pages for row in page.rows)
+        findings.rows += (row for row in again if _has_id(row) and not self._is_stray(row))
+        findings.pages += len(search.pages)
+        if findings.announced - announced <= _FEW_FILMS:
+            findings.announced = min(findings.announced, announced)
+        if search.is_complete:
+            # Still not there under other URLs: then what stood in their place had been announced.
+            missing = max(findings.announced - _count(query, findings.rows), 0)
+            findings.announced -= min(missing, len(strays))
 
-        async def read(page: _Page) -> _Findings:
-            findings = await self._read_pages(query, page)
-            inside = [row for row in findings.rows if not self._is_stray(row)]
-            findings.announced -= len(findings.rows) - len(inside)
-            findings.rows = inside
-            findings.missing = max(findings.announced - _count([*known, *inside]), 0)
-            return findings
-
-        findings = await read(first._replace(total_pages=1))
-        if findings.missing and first.readable_pages <= _FEW_PAGES:
-            findings = await read(first)
-        if findings.missing and first.readable_pages > 1:
-            await self._read_halves(query, findings, [*known, *findings.rows])
-        findings.rows = [row for row in findings.rows if _has_id(row)]
-        return findings
+    async def _search(self, query: Query, first: _Page, known: Iterable[Item], search: "_Search") -> None:
+        """Read a query as far as it announces films that are not among the known ones."""
+        own = list(first.rows)
+        rows = [*(row for row in known if query.means(row)), *own]
+        search.pages.append(first)
+        if 1 < first.readable_pages <= _FEW_PAGES and _count(query, rows) < first.total_results:
+            if not search.may_send(first.readable_pages - 1):
+                return
+            pages = await self._read_pages(query, first)
+            search.pages += pages[1:]
+            own = [row for page in pages for row in page.rows]
+            rows += own
+        # Strays on all of its pages have been announced; on some of many, nobody knows.
+        strays = len({repr(row.get("id")) for row in own if self._is_stray(row)})
+        is_whole = first.readable_pages <= _FEW_PAGES
+        if _count(query, rows) + strays * is_whole >= first.total_results:
+            return
+        halves = query.halves()
+        # A single page has shown all it has.
+        if first.readable_pages > 1 and halves and search.may_send(len(halves)):
+            firsts = await _concurrently(self._fetch(half, 1) for half in halves)
+            await _concurrently(
+                self._search(half, page, rows, search) for half, page in zip(halves, firsts, strict=True)
+            )
 
     async def _fetch(self, query: Query, number: int) -> _Page:
         async with self._connections:
@@ -371,9 +416,9 @@ def _has_id(row: Item) -> bool:
     return type(row.get("id")) is int  # isinstance would take True for an id
 
 
-def _count(rows: Iterable[Item]) -> int:
-    """Return how many films these rows are: those with an id once, each of the others."""
-    identities = [row["id"] if _has_id(row) else None for row in rows]
+def _count(query: Query, rows: Iterable[Item]) -> int:
+    """Return how many films of a query these rows are: those with an id once, each of the others."""
+    identities = [row["id"] if _has_id(row) else None for row in rows if not _is_elsewhere(row, query)]
     return len(set(identities) - {None}) + identities.count(None)
 
 

@@ -17,6 +17,8 @@ MAX_CONNECTIONS = 16
 
 _CATCHING_UP = 0.99  # of the interval: how close requests may follow one another while lateness is made up
 _USUAL_LATENESS = 0.1  # of the interval: a sleeper wakes so late, which must not add up
+_SLOWEST = 32  # times the interval
+_RECOVERY = 0.98  # of the interval, with each request that passes
 _POLL_SECONDS = 0.01  # between two looks for a free place, which only several event loops ever need
 
 
@@ -35,7 +37,7 @@ class Pacer:
     def __init__(self, requests_per_second: float) -> None:
         if not requests_per_second > 0:
             raise ValueError(f"requests_per_second must be a positive number, not {requests_per_second!r}")
-        self._interval = 1 / requests_per_second
+        self._shortest_interval = self._interval = 1 / requests_per_second
         self._next_slot = -math.inf
         self._passed = -math.inf  # when the last one passed, or should have if that was hardly earlier
         self._paused_until = -math.inf
@@ -47,7 +49,7 @@ class Pacer:
     async def turn(self) -> AsyncIterator[None]:
         """Wait for one's turn, and count as under way inside the block.
 
-        Callers of one event loop pass in the order in which they asked.
+        Up to 16 callers of one event loop pass in the order in which they asked, but for pauses.
         """
         while not self._take_place():  # noqa: ASYNC110 an event would belong to one event loop
             await asyncio.sleep(_POLL_SECONDS)
@@ -63,10 +65,17 @@ class Pacer:
             with self._lock:
                 self._under_way -= 1
 
-    def pause(self, seconds: float) -> None:
-        """Let nobody pass for so long, those included that have been waiting for a slot."""
+    def pause(self, seconds: float, *, slow_down: bool = False) -> None:
+        """Let nobody pass for so long, those included that have been waiting for a slot.
+
+        With `slow_down`, the rate is halved as well, at most once a pause and at most to a 32nd; it recovers while
+        requests pass (additive increase, multiplicative decrease in spirit: Chiu and Jain 1989).
+        """
         with self._lock:
-            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+            now = time.monotonic()
+            if slow_down and now >= self._paused_until:
+                self._interval = min(2 * self._interval, _SLOWEST * self._shortest_interval)
+            self._paused_until = max(self._paused_until, now + seconds)
 
     def _take_place(self) -> bool:
         with self._lock:
@@ -84,4 +93,5 @@ class Pacer:
             due = max(slot, self._passed + _CATCHING_UP * self._interval)
             if due <= now:
                 self._passed = max(due, now - _USUAL_LATENESS * self._interval)
+                self._interval = max(self._shortest_interval, _RECOVERY * self._interval)
             return slot, due - now

@@ -166,7 +166,7 @@ def test_totals_that_are_always_large_are_noticed_before_they_are_cut_into_thous
         return paged(rows, int(params["page"]), total_pages=500, total_results=10_000)
 
     client = answering(discover)
-    with pytest.raises(CollectionError, match=r"announces 10,000 films and shows 1\d on the first page"):
+    with pytest.raises(CollectionError, match=r"announces 10,000 films and shows \d on the first page"):
         read(client)
     assert client.requests < 300
 
@@ -305,14 +305,26 @@ def test_drifting_pages_lose_nothing(seed):
     assert collection.read_again == 1
 
 
+def listing(films: list[dict[str, Any]], listed: dict[int, str]) -> TmdbClient:
+    """A client of an API that finds films by their date, or by the one that `listed` has for their id."""
+
+    def discover(params: Mapping[str, str]) -> Any:
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in films if low <= listed.get(item["id"], item["release_date"]) <= high]
+        return paged(rows, int(params["page"]))
+
+    return answering(discover)
+
+
 def test_few_strays_are_set_aside_and_counted():
-    rows = [film(number) for number in range(1, 301)]
+    """What the API finds by a date that is not the film's: announced, and no film of the window."""
+    rows = [film(number, str(FIRST + timedelta(days=number))) for number in range(1, 301)]
     rows[7]["release_date"] = "2021-01-01"
     rows[200]["release_date"] = "2019-12-31"
-    collection = read(answering(lambda params: paged(rows, int(params["page"]))))
+    collection = read(listing(rows, {8: "2020-06-15", 201: "2020-08-15"}))
     assert len(collection.items) == 298
-    assert collection.strays == 2
     assert {8, 201}.isdisjoint(item["id"] for item in collection.items)
+    assert (collection.strays, collection.announced, collection.missing) == (2, 298, 0)
 
 
 def test_many_strays_mean_that_the_filter_was_ignored():
@@ -322,10 +334,90 @@ def test_many_strays_mean_that_the_filter_was_ignored():
 
 
 def test_a_single_stray_is_set_aside_in_a_small_window_too():
-    rows = [film(1), film(2, "1990-06-15"), film(3)]
-    collection = read(answering(lambda params: paged(rows, 1)))
+    collection = read(listing([film(1), film(2, "1990-06-15"), film(3)], {2: "2020-06-15"}))
     assert [item["id"] for item in collection.items] == [1, 3]
     assert (collection.strays, collection.missing) == (1, 0)
+
+
+def test_strays_do_not_hide_films_that_they_replace():
+    """18 of 2,000 films, and halves that do not add up, so that nothing shows what was announced."""
+    films = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 2_001)]
+    strays = [film(number, "1990-01-01") for number in range(3_001, 3_019)]
+
+    def discover(params):
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in films if low <= item["release_date"] <= high]
+        if (low, high) == (str(FIRST), str(LAST)):
+            return paged([*rows[:1_000], *strays, *rows[1_018:]], int(params["page"]))
+        return paged(rows, int(params["page"]), total_results=int(len(rows) * 1.02))
+
+    collection = read(answering(discover))
+    assert (len(collection.items), collection.announced, collection.missing) == (1_982, 2_000, 18)
+
+
+def test_a_film_of_the_other_half_does_not_hide_a_missing_one():
+    """A page of a half that shows films of the window which are not the half's."""
+    films = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 201)]
+    middle = date(2020, 7, 1)
+
+    def discover(params):
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        rows = [item for item in films if low <= item["release_date"] <= high]
+        answer = paged(rows, int(params["page"]))
+        if low <= "2020-02-10" <= high and params["page"] != "1":
+            answer["results"] = [row for row in answer["results"] if row["release_date"] != "2020-02-10"]
+        if low == str(FIRST) and high <= str(middle):
+            answer["results"] = [*answer["results"], film(199, "2020-07-18")]
+        return answer
+
+    collection = read(answering(discover))
+    assert collection.missing == 200 - len(collection.items)
+
+
+def test_a_film_that_has_gone_does_not_hide_one_that_was_not_read():
+    """Film 45 is deleted while pages are read, and film 61 slips between two of them."""
+    films = [film(number, str(FIRST + timedelta(days=number))) for number in range(1, 201)]
+    asked = 0
+
+    def discover(params):
+        nonlocal asked
+        asked += 1
+        low, high, page = params["primary_release_date.gte"], params["primary_release_date.lte"], int(params["page"])
+        is_later = page > 3 or (low, high) != (str(FIRST), str(LAST))
+        rows = [item for item in films if low <= item["release_date"] <= high and not (is_later and item["id"] == 45)]
+        return paged(rows, page)
+
+    collection = read(answering(discover))
+    assert 61 in {item["id"] for item in collection.items}
+    assert collection.missing == 0
+
+
+def test_a_capped_total_is_the_least_that_there_is():
+    """One day of 10,050 films, a third of them in a language that TMDB does not list."""
+    films = [
+        film(number, "2020-01-01", original_language="en" if number % 3 else "klingon", vote_count=number % 50)
+        for number in range(1, 10_051)
+    ]
+    app = with_faults(catalogue_app(films), parse_faults("totals-capped"))
+    collection = read(catalogue_client(app), last=date(2020, 1, 1))
+    assert (collection.announced, collection.missing) == (10_050, 3_350)
+
+
+def test_looking_for_missing_films_ends():
+    """Two pages and one film too many, whatever is asked; and empty pages under right totals."""
+    client = answering(lambda params: paged([film(1, "2020-01-01")], 1, total_pages=2, total_results=2))
+    assert read(client, last=date(2020, 1, 1)).missing >= 1
+    assert client.requests < 100
+
+    many = [film(number, str(FIRST + timedelta(days=number % 366))) for number in range(1, 8_001)]
+
+    def discover(params):
+        low, high = params["primary_release_date.gte"], params["primary_release_date.lte"]
+        return {**paged([item for item in many if low <= item["release_date"] <= high], 1), "results": []}
+
+    client = answering(discover)
+    assert read(client).missing == 8_000
+    assert client.requests < 2 * 400 + 50
 
 
 def test_an_ignored_filter_for_votes_is_noticed():

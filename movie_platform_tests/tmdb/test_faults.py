@@ -108,3 +108,12 @@ def test_strays_are_set_aside_and_counted(virtual_time):
     assert collection.items == EXPECTED
     assert 0 < collection.strays < 0.01 * len(EXPECTED)
     assert collection.missing == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("faults", ["page-drift=0.2,strays=0.05", "page-drift=0.5,strays=0.1,totals-differ=0.05"])
+def test_whatever_comes_together_nothing_is_lost_in_silence(virtual_time, faults, seed):
+    collection = read(virtual_time, f"{faults},seed={seed}")
+    lost = len(EXPECTED) - len(collection.items)
+    assert lost <= collection.missing
+    assert collection.requests < 2.5 * len(EXPECTED) / 20 + 45
