@@ -7,16 +7,21 @@ A field that is missing makes its features NaN; the trees have learned from such
 with thresholds, so a feature needs no scaling, and votes and popularity no logarithm.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
+from movie_platform.rating_model.fields import Film
 from movie_platform.rating_model.text import TextScorer, normalize
+
+if TYPE_CHECKING:  # the methods of tables are enough, so that one film needs no pandas
+    import pandas as pd
 
 __all__ = ["Encoder"]
 
@@ -68,7 +73,7 @@ class Encoder:
         languages = (f"language {language}" for language in self.languages)
         return (*_NUMBERS, *genres, *languages)
 
-    def encode(self, films: pd.DataFrame, *, released: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    def encode(self, films: "pd.DataFrame", *, released: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Return the features of films as ``films.complete`` gives them; shape (films, len(feature_names)).
 
         Votes and popularity are read only where ``released`` is true.
@@ -80,7 +85,7 @@ class Encoder:
 
     def assemble(
         self,
-        films: pd.DataFrame,
+        films: "pd.DataFrame",
         *,
         titles: list[str],
         overviews: list[str],
@@ -118,6 +123,54 @@ class Encoder:
         no_language = language == ""
         columns.extend(np.where(no_language, np.nan, language == known) for known in self.languages)
         return np.column_stack(columns)
+
+    def encode_one(self, film: Film, *, released: bool, out: npt.NDArray[np.float64]) -> None:
+        """Write the features of one film over ``out``, to the same bit as ``encode``; shape (len(feature_names),)."""
+        title = normalize(film.title)
+        overview = normalize(film.overview or "")
+        year = math.nan if film.release_year is None else film.release_year
+        month = day_of_year = day_of_week = math.nan
+        day = film.release_date
+        if day is not None:
+            _, _, _, _, _, _, day_of_week, day_of_year, _ = day.timetuple()
+            year, month = day.year, day.month
+        genres = set(film.genres or ())
+        votes = popularity = math.nan
+        if released:
+            votes = math.nan if film.vote_count is None else float(film.vote_count)
+            popularity = math.nan if film.popularity is None else float(film.popularity)
+        out[: len(_NUMBERS)] = (
+            year,
+            year + (day_of_year - 1) / 366,
+            month,
+            day_of_year,
+            day_of_week,
+            len(title),
+            len(title.split()),
+            len(overview) or math.nan,
+            self.text.score_one(title, overview),
+            len(genres) or math.nan,
+            votes,
+            popularity,
+        )
+        genre_columns, language_columns = self._columns
+        languages = len(_NUMBERS) + len(self.genres)
+        out[len(_NUMBERS) : languages] = 0.0 if genres else math.nan
+        for genre in genres:
+            if genre in genre_columns:
+                out[genre_columns[genre]] = 1.0
+        language = film.original_language
+        out[languages:] = 0.0 if language else math.nan
+        if language and language in language_columns:
+            out[language_columns[language]] = 1.0
+
+    @cached_property
+    def _columns(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The column of each genre, and of each language."""
+        first = len(_NUMBERS)
+        genres = {genre: column for column, genre in enumerate(self.genres, first)}
+        first += len(self.genres)
+        return genres, {language: column for column, language in enumerate(self.languages, first)}
 
     def to_json(self) -> str:
         """Return the whole state; ``from_json`` gives an encoder whose every bit is the same."""

@@ -1,7 +1,7 @@
 """The table of films that the model learns from and is asked about.
 
-What belongs here: the fields and how a missing one is written, the two situations, and which films may be
-trained on. What does not: how a field becomes a number (``encoder``) and how a table is stored.
+What belongs here: the columns and how a missing value is written, and which films may be trained on. What does not:
+how a field becomes a number (``encoder``), how a table is stored, and a film without a table (``fields``).
 
 One row is one film:
 
@@ -26,11 +26,13 @@ are ignored. The original title is not used: a request to the service does not h
 import math
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from movie_platform.rating_model.fields import MIN_VOTES, SITUATIONS, YEARS, Situation
 
 __all__ = [
     "MIN_FILMS",
@@ -44,14 +46,8 @@ __all__ = [
     "training_films",
 ]
 
-MIN_VOTES: Final = 10
-"""A film with fewer votes, or an unknown number, is asked about as unreleased."""
-
 MIN_FILMS: Final = 100
 """Nothing useful is learned from fewer films."""
-
-Situation = Literal["unreleased", "released"]
-SITUATIONS: Final[tuple[Situation, ...]] = get_args(Situation)
 
 _TRAINING_COLUMNS: Final = (
     "id",
@@ -65,7 +61,6 @@ _TRAINING_COLUMNS: Final = (
     "vote_count",
     "synthetic",
 )
-_YEARS: Final = (1870, 2200)
 
 
 class TooFewFilmsError(ValueError):
@@ -84,10 +79,10 @@ def complete(films: pd.DataFrame) -> pd.DataFrame:
     if any(not text.strip() for text in title):
         raise ValueError("title: empty in at least one film; leave such films out, nothing can be said about them")
     release_date = _dates(films)
-    known_year = _numbers(films, "release_year", lowest=_YEARS[0], highest=_YEARS[1])
+    known_year = _numbers(films, "release_year", lowest=YEARS[0], highest=YEARS[1])
     date_year = release_date.dt.year.to_numpy(dtype=np.float64, na_value=np.nan)
-    if ((date_year < _YEARS[0]) | (date_year > _YEARS[1])).any():
-        raise ValueError(f"release_date: every year must be in {_YEARS[0]}..{_YEARS[1]}; correct it or leave it out")
+    if ((date_year < YEARS[0]) | (date_year > YEARS[1])).any():
+        raise ValueError(f"release_date: every year must be in {YEARS[0]}..{YEARS[1]}; correct it or leave it out")
     return pd.DataFrame(
         {
             "title": pd.Series(title, index=films.index, dtype=object),

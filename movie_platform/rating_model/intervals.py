@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonPositiveFloat
 
-from movie_platform.rating_model.films import Situation
+from movie_platform.rating_model.fields import Situation
 
 __all__ = ["Interval", "Intervals"]
 
@@ -43,6 +43,14 @@ class Interval(BaseModel):
         """Return low and high around the predictions, not clipped; shapes (films,)."""
         scale = _scale(votes, self.model_variance, self.vote_variance)
         return predictions + self.lower * scale, predictions + self.upper * scale
+
+    def bounds_of_one(self, prediction: float, votes: float) -> tuple[float, float]:
+        """Like ``bounds``, for one film and to the same bit."""
+        variance = self.model_variance
+        if self.vote_variance != 0:
+            variance += self.vote_variance / votes
+        scale = math.sqrt(variance)
+        return prediction + self.lower * scale, prediction + self.upper * scale
 
     @classmethod
     def calibrate(

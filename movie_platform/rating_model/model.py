@@ -1,28 +1,31 @@
 """A trained model that predicts.
 
 What belongs here: from films to predictions with intervals. What does not: training, and the file format
-(``bundle``). Nothing here needs scikit-learn.
+(``bundle``). Nothing here needs scikit-learn; pandas and LightGBM's package are imported when a table is predicted,
+because they take seconds and a service that predicts one film at a time (``rows``) needs neither.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.encoder import Encoder
-from movie_platform.rating_model.films import MIN_VOTES, SITUATIONS, Situation, complete, situation_of
+from movie_platform.rating_model.fields import MIN_VOTES, SITUATIONS, TOO_FEW_VOTES, Situation
 from movie_platform.rating_model.intervals import Intervals
 from movie_platform.rating_model.trees import check_text
 
-__all__ = ["RatingModel", "TrainedOn"]
+if TYPE_CHECKING:
+    import lightgbm as lgb
+    import pandas as pd
+
+__all__ = ["HIGHEST_RATING", "RatingModel", "TrainedOn"]
 
 HIGHEST_RATING = 10.0
 
@@ -62,17 +65,21 @@ class RatingModel:
 
     def predict(
         self,
-        films: pd.DataFrame,
+        films: "pd.DataFrame",
         *,
-        situation: Situation | Sequence[Situation] | pd.Series | None = None,
+        situation: "Situation | Sequence[Situation] | pd.Series | None" = None,
         threads: int = 1,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Return a row for each film: prediction, low and high (0..10, low <= prediction <= high), situation.
 
         ``films`` is a table as ``films`` describes it; the index is kept. ``situation`` is one for all films or
         one for each, and by default follows from the votes (``situation_of``). Raises ValueError for a table that
         ``complete`` refuses, and when a film without MIN_VOTES votes is asked about as released.
         """
+        import pandas as pd  # noqa: PLC0415
+
+        from movie_platform.rating_model.films import complete  # noqa: PLC0415
+
         table = complete(films)
         situations = _situations(table, situation)
         released = situations == "released"
@@ -103,14 +110,18 @@ class RatingModel:
         return np.asarray(self._booster.predict(features, num_threads=threads), dtype=np.float64)
 
     @cached_property
-    def _booster(self) -> lgb.Booster:
+    def _booster(self) -> "lgb.Booster":
+        import lightgbm as lgb  # noqa: PLC0415
+
         return lgb.Booster(model_str=self.model_text)
 
 
 def _situations(
-    table: pd.DataFrame, situation: Situation | Sequence[Situation] | pd.Series | None
+    table: "pd.DataFrame", situation: "Situation | Sequence[Situation] | pd.Series | None"
 ) -> npt.NDArray[np.object_]:
     if situation is None:
+        from movie_platform.rating_model.films import situation_of  # noqa: PLC0415
+
         return situation_of(table).to_numpy(dtype=object)
     if isinstance(situation, str):
         situations = np.full(len(table), situation, dtype=object)
@@ -119,8 +130,5 @@ def _situations(
     if len(situations) != len(table) or not np.isin(situations, SITUATIONS).all():
         raise ValueError(f"situation: give one of {', '.join(SITUATIONS)}, or one of them for each film")
     if ((situations == "released") & ~(table["vote_count"] >= MIN_VOTES).to_numpy()).any():
-        raise ValueError(
-            f"situation: a film with fewer than {MIN_VOTES} votes cannot be asked about as released; "
-            "ask about it as unreleased"
-        )
+        raise ValueError(TOO_FEW_VOTES)
     return situations

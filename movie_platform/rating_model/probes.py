@@ -6,12 +6,14 @@ comparing (``bundle``). A bundle records its own probes, so that changing these 
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from movie_platform.rating_model.films import Situation
+from movie_platform.rating_model.fields import Film, Situation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PROBE_FILMS", "Probe", "ProbeFilm", "probe_table"]
 
@@ -29,6 +31,10 @@ class ProbeFilm(BaseModel):
     original_language: str = ""
     popularity: FiniteFloat | None = None
     vote_count: int | None = None
+
+    def as_film(self) -> Film:
+        """Return the film that a single prediction takes."""
+        return Film(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Probe(BaseModel):
@@ -92,7 +98,10 @@ PROBE_FILMS: Final = (
 )
 
 
-def probe_table(films: Sequence[ProbeFilm]) -> pd.DataFrame:
+def probe_table(films: Sequence[ProbeFilm]) -> "pd.DataFrame":
     """Return the films as a table that a model can be asked about."""
+    # Here, because reading a bundle must not need it.
+    import pandas as pd  # noqa: PLC0415
+
     table = pd.DataFrame([film.model_dump() for film in films], columns=list(ProbeFilm.model_fields))
     return table.assign(release_date=pd.to_datetime(table["release_date"]))

@@ -3,8 +3,8 @@
 What belongs here: normalizing, tokenizing, weighting and scoring texts, for training and prediction alike. What
 does not: fitting the coefficients (``training``).
 
-The arithmetic of a score is fixed, so that an implementation for a single film can repeat it bit for bit, in
-IEEE double precision and in this order. The terms of a film are those tokens of its title and its overview
+The arithmetic of a score is fixed, so that ``score`` for many films and ``score_one`` give the same bits, in IEEE
+double precision and in this order. The terms of a film are those tokens of its title and its overview
 (counted together) that are in the vocabulary, in ascending order of their index::
 
     value(t) = sqrt(count(t)) * idf(t)
@@ -16,11 +16,15 @@ pairwise ``sum`` nor Python's compensated ``sum``. The square root damps repeate
 defines its every bit.
 """
 
+import math
 import re
 import unicodedata
+from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -107,3 +111,43 @@ class TextScorer:
         """Return the score of each film of a matrix over this vocabulary; shape (films,)."""
         values = terms.values(self.idf)
         return self.intercept + terms.sums(values * self.coefficients[terms.term]) / terms.norms(values)
+
+    def score_one(self, title: str, overview: str) -> float:
+        """Return the score of one film, in plain Python: the same bits, without the cost of arrays."""
+        counts, idf, coefficients = self._counts(title, overview), self._idf, self._coefficients
+        squares = total = 0.0
+        for index in sorted(counts):
+            value = math.sqrt(counts[index]) * idf[index]
+            squares += value * value
+            total += value * coefficients[index]
+        return self.intercept + total / _norm(squares)
+
+    def pulls(self, title: str, overview: str) -> dict[str, float]:
+        """Return by how much each known term of a film moves its score, in rating points, the strongest first.
+
+        They sum to the score less the intercept.
+        """
+        counts = self._counts(title, overview)
+        values = {index: math.sqrt(count) * self._idf[index] for index, count in counts.items()}
+        norm = _norm(math.fsum(value * value for value in values.values()))
+        pulls = {self.terms[index]: value * self._coefficients[index] / norm for index, value in values.items()}
+        return dict(sorted(pulls.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+    def _counts(self, title: str, overview: str) -> Counter[int]:
+        """Return how often a film has each known term, by the term's index."""
+        counts = Counter(map(self.vocabulary.get, tokenize(title) + tokenize(overview), repeat(-1)))
+        del counts[-1]
+        return counts
+
+    # Python's own arrays: reading one number from numpy's costs more than computing with it.
+    @cached_property
+    def _idf(self) -> "array[float]":
+        return array("d", self.idf)
+
+    @cached_property
+    def _coefficients(self) -> "array[float]":
+        return array("d", self.coefficients)
+
+
+def _norm(squares: float) -> float:
+    return math.sqrt(squares) if squares > 0 else 1.0
