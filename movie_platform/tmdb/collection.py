@@ -171,7 +171,7 @@ async def collect(
 
     `on_progress` is called every few seconds and once at the end. The result does not depend on the order in
     which answers arrive: rows are merged in the order of queries, pages and positions, and of several copies the
-    first is kept.
+    first is kept. Only among copies of a film that a search has found does the one that arrived first count.
 
     Raises `TmdbError` as the client does and for answers that are not pages of films, and `CollectionError`
     when more than 1 % of the rows are not what was asked for, which means that TMDB ignored a filter.
