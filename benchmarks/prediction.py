@@ -28,10 +28,9 @@ from rich.console import Console
 
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.config import TrainingConfig
-from movie_platform.rating_model.fields import Film
 from movie_platform.rating_model.rows import RowPredictor
 from movie_platform.rating_model.training import train
-from movie_platform_tests.rating_model.examples import example_films
+from movie_platform_tests.rating_model.examples import example_films, films_of
 
 _WORDS_KNOWN = 8_000
 
@@ -77,22 +76,6 @@ def _bundle() -> Bundle:
     return Bundle.make(model, partition=day, code_version="benchmark", days_used=[day])
 
 
-def _films(table: pd.DataFrame) -> list[Film]:
-    rows: Any = table.itertuples()
-    return [
-        Film(
-            title=row.title,
-            overview=row.overview,
-            release_date=row.release_date.date(),
-            genres=row.genres,
-            original_language=row.original_language,
-            popularity=row.popularity,
-            vote_count=row.vote_count,
-        )
-        for row in rows
-    ]
-
-
 def _microseconds(calls: list[Callable[[], Any]]) -> tuple[str, list[Any]]:
     """Return the median and the 99th percentile of the calls, and what they gave."""
     for call in calls[:20]:
@@ -113,7 +96,7 @@ def _in_process(bundle: Bundle, count: int) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, words in (("short overview (20 words)", 0), ("long overview (220 words)", 200)):
         table = _invented(count, words=words, seed=2)
-        films = _films(table)
+        films = films_of(table)
         by_row, answers = _microseconds([partial(rows.predict, film) for film in films])
         few = range(min(count, 300))
         by_table, expected = _microseconds([partial(model.predict, table.iloc[[place]]) for place in few])
@@ -134,7 +117,7 @@ def _in_process(bundle: Bundle, count: int) -> dict[str, Any]:
 
 def _beside_a_busy_thread(bundle: Bundle, count: int) -> str:
     """A thread that computes in Python holds the interpreter for 5 ms at a time; a prediction must not wait for it."""
-    rows, films = RowPredictor(bundle.model), _films(_invented(count, words=0, seed=2))
+    rows, films = RowPredictor(bundle.model), films_of(_invented(count, words=0, seed=2))
     done = threading.Event()
 
     def compute() -> None:

@@ -1,4 +1,4 @@
-"""Collected days against a TMDB of somebody else's making that misbehaves: what comes out, what is said, what is left.
+"""Collected days against an independent TMDB that misbehaves: what comes out, what is said, what is left.
 
 Real runs over real sockets, `stand_in` in TMDB's place. Single requests and windows are tested in `tmdb/`.
 """

@@ -28,7 +28,7 @@ _FILMS_A_PAGE = 20
 _MAX_PAGES = 500  # TMDB's limit
 _MAX_REACHABLE = 10_000  # films in so many pages
 _MAX_FILMS = 9_000  # a query with this many is cut: rows are added while pages are read
-_TOLERATED_STRAYS = 0.01  # share of rows; a single one is always tolerated
+_TOLERATED_STRAYS = 0.01  # share of films; a single one is always tolerated
 _FEW_PAGES = 3  # to read so many again costs no more than to halve further
 _FEW_FILMS = 2  # by so many, two totals of the same films may always differ
 _TOLERATED_DIFFERENCE = 0.01  # beyond it, halves are not what they should be
@@ -73,7 +73,7 @@ class Collection:
     # Not in its text, which asyncio makes of whatever a finished task returns (140 MB for 100,000 films).
     items: list[Item] = field(repr=False)
     announced: int
-    """Films that TMDB says there are: the sum of `total_results` over the queries."""
+    """Films that TMDB says there are, over all queries, without the strays that it was seen to have counted."""
     missing: int
     """Films announced and found on no page, after everything that disagreed was read again."""
     pages: int
@@ -173,8 +173,9 @@ async def collect(
     which answers arrive: rows are merged in the order of queries, pages and positions, and of several copies the
     first is kept. Only among copies of a film that a search has found does the one that arrived first count.
 
-    Raises `TmdbError` as the client does and for answers that are not pages of films, and `CollectionError`
-    when more than 1 % of the rows are not what was asked for, which means that TMDB ignored a filter.
+    Raises `TmdbError` as the client does, and `CollectionError` for answers that are not pages of films, when more than
+    1 % of the films are not what was asked for, which means that TMDB ignored a filter, and when totals of 9,000 films
+    and more stand over pages that are not even half full.
     """
     if min_vote_count < 0:
         raise ValueError(f"min_vote_count must be at least 0, not {min_vote_count}")

@@ -68,8 +68,8 @@ class Pacer:
     def pause(self, seconds: float, *, slow_down: bool = False) -> None:
         """Let nobody pass for so long, those included that have been waiting for a slot.
 
-        With `slow_down`, the rate is halved as well, at most once a pause and at most to a 32nd; it recovers while
-        requests pass (additive increase, multiplicative decrease in spirit: Chiu and Jain 1989).
+        With `slow_down`, the rate is halved as well, at most once a pause and at most to a 32nd; it recovers by 2 %
+        with each request that passes.
         """
         with self._lock:
             now = time.monotonic()

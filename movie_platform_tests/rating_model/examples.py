@@ -4,10 +4,13 @@ Ratings depend on genre, language, era and words, with noise that falls with the
 true to learn.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.fields import Film
 
 GENRES = {"Drama": 0.5, "Comedy": 0.0, "Horror": -0.8, "Documentary": 0.7, "Action": -0.2, "Animation": 0.3}
 LANGUAGES = {"en": 0.0, "fr": 0.3, "ja": 0.5, "de": 0.1}
@@ -49,3 +52,20 @@ def example_films(count: int = 900, *, seed: int = 0) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def films_of(table: pd.DataFrame) -> list[Film]:
+    """The films of a table without missing values, one by one."""
+    rows: Any = table.itertuples()
+    return [
+        Film(
+            title=row.title,
+            overview=row.overview,
+            release_date=row.release_date.date(),
+            genres=row.genres,
+            original_language=row.original_language,
+            popularity=row.popularity,
+            vote_count=row.vote_count,
+        )
+        for row in rows
+    ]

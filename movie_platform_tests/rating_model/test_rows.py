@@ -25,7 +25,7 @@ from movie_platform.rating_model.films import complete
 from movie_platform.rating_model.model import RatingModel
 from movie_platform.rating_model.rows import RowPrediction, RowPredictor
 from movie_platform.rating_model.text import TextScorer
-from movie_platform_tests.rating_model.examples import FILLER, GENRES, LANGUAGES, WORDS
+from movie_platform_tests.rating_model.examples import FILLER, GENRES, LANGUAGES, WORDS, films_of
 
 GOLDEN = Path(__file__).parent / "golden_bundle_1.zip"
 
@@ -67,22 +67,6 @@ def table_of(film: dict[str, Any]) -> pd.DataFrame:
     """The table of one film, without a guess of pandas at the types."""
     table = pd.DataFrame([film], dtype=object)
     return table.assign(release_date=pd.Series([film.get("release_date")], dtype="datetime64[us]"))
-
-
-def films_of(table: pd.DataFrame) -> list[Film]:
-    rows: Any = table.itertuples()
-    return [
-        Film(
-            title=row.title,
-            overview=row.overview,
-            release_date=row.release_date.date(),
-            genres=row.genres,
-            original_language=row.original_language,
-            popularity=row.popularity,
-            vote_count=row.vote_count,
-        )
-        for row in rows
-    ]
 
 
 def predictions_of(table: pd.DataFrame) -> list[RowPrediction]:
