@@ -11,19 +11,25 @@ enough is decided elsewhere (`rating_model.gate`); here a decision is only carri
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from movie_platform.storage import Conflict, ObjectNotFound, Storage, StorageError
+from movie_platform.storage import Conflict, Storage, StorageError, Versioned
 
 POINTER = "champion.json"
+RELEASED = "released"
 HISTORY = "champion_history"
 DECISIONS = "champion_bundle"
 _ATTEMPTS = 20
+_LARGEST_DOCUMENT = 2**20
 _Document = TypeVar("_Document", bound=BaseModel)
+
+
+class DamagedError(StorageError):
+    """The object was read, and is not what it should be: reading it again does not help."""
 
 
 class Champion(BaseModel):
@@ -82,7 +88,7 @@ def champion_of(bundle: bytes, *, partition: date, code_version: str, synthetic:
     return Champion(
         partition=partition,
         sha256=sha256,
-        path=f"released/{partition}-{sha256[:12]}.zip",
+        path=f"{RELEASED}/{partition}-{sha256[:12]}.zip",
         code_version=code_version,
         synthetic=synthetic,
     )
@@ -151,23 +157,67 @@ def _record(storage: Storage, entry: HistoryEntry) -> None:
 
 def read_pointer(storage: Storage) -> Champion | None:
     """The champion that is in force now; None before the first release."""
-    try:
-        return _parse(Champion, storage.get(POINTER), storage.url(POINTER))
-    except ObjectNotFound:
-        return None
+    return PointerReader(storage).read()
 
 
-def read_released(storage: Storage, champion: Champion) -> bytes:
-    """The bytes of a released bundle, exactly those that were released; raises `StorageError` if they are not."""
-    data = storage.get(champion.path)
+class PointerReader:
+    """Reads the pointer again and again; S3 sends it only when it has moved. For one thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known: Versioned | None = None
+
+    def read(self) -> Champion | None:
+        """The champion that is in force now; None before the first release."""
+        self._known = self._storage.get_versioned(POINTER, known=self._known, at_most=_LARGEST_DOCUMENT)
+        return _parse(Champion, self._known.data, self._storage.url(POINTER)) if self._known else None
+
+
+def read_released(storage: Storage, champion: Champion, *, at_most: int | None = None) -> bytes:
+    """The bytes of a released bundle, exactly those that were released.
+
+    Raises `ObjectNotFound`, `DamagedError` for other bytes, and `ObjectTooLargeError` for more than `at_most`.
+    """
+    data = storage.get(champion.path, at_most=at_most)
     if hashlib.sha256(data).hexdigest() != champion.sha256:
-        raise StorageError(f"{storage.url(champion.path)} is damaged: its SHA-256 is not {champion.sha256}")
+        raise DamagedError(f"{storage.url(champion.path)} is damaged: its SHA-256 is not {champion.sha256}")
     return data
+
+
+def mirror(storage: Storage, bundle: bytes, champion: Champion) -> None:
+    """Let a reader's own storage hold this released bundle and no other, for `read_pointer` and `read_released`."""
+    storage.put(champion.path, bundle)
+    storage.put(POINTER, _json(champion))
+    for key in storage.list(RELEASED):
+        if key != champion.path:
+            storage.delete(key)
 
 
 def read_history(storage: Storage) -> list[HistoryEntry]:
     """Every release and withdrawal, oldest first."""
-    return [_parse(HistoryEntry, storage.get(key), storage.url(key)) for key in storage.list(HISTORY)]
+    return [_read_entry(storage, key) for key in storage.list(HISTORY)]
+
+
+def find_released(storage: Storage, partition: date) -> Champion | None:
+    """The champion that was last released of a day, in force or not; None if the day was never released."""
+    released = [key for day, key in _releases(storage) if day == partition]
+    return _read_entry(storage, released[-1]).champion if released else None
+
+
+def released_days(storage: Storage) -> list[date]:
+    """The days of which a bundle was ever released, oldest first."""
+    return sorted({day for day, _ in _releases(storage)})
+
+
+def _releases(storage: Storage) -> Iterator[tuple[date, str]]:
+    for key in storage.list(HISTORY):
+        match = re.fullmatch(rf"{HISTORY}/[^-]+-release-(\d{{4}}-\d\d-\d\d)-[0-9a-f]{{12}}\.json", key)
+        if match:
+            yield date.fromisoformat(match[1]), key
+
+
+def _read_entry(storage: Storage, key: str) -> HistoryEntry:
+    return _parse(HistoryEntry, storage.get(key, at_most=_LARGEST_DOCUMENT), storage.url(key))
 
 
 def newest_released(storage: Storage, *, before: date) -> Champion | None:
@@ -190,4 +240,4 @@ def _parse(kind: type[_Document], data: bytes, url: str) -> _Document:
         return kind.model_validate_json(data)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors())
-        raise StorageError(f"{url} is not a {kind.__name__} document ({problems}): restore it from a backup") from error
+        raise DamagedError(f"{url} is not a {kind.__name__} document ({problems}): restore it from a backup") from error

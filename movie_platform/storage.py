@@ -35,6 +35,7 @@ __all__ = [
     "Conflict",
     "DiskStorage",
     "ObjectNotFound",
+    "ObjectTooLargeError",
     "S3Storage",
     "Storage",
     "StorageError",
@@ -54,6 +55,10 @@ class StorageError(Exception):
 
 class ObjectNotFound(FileNotFoundError):  # noqa: N818 says what happened, as FileNotFoundError does
     """There is no such object, although the storage can be read."""
+
+
+class ObjectTooLargeError(StorageError):
+    """The object has more bytes than its reader takes."""
 
 
 class Conflict(Exception):  # noqa: N818 an answer to be expected, not an error
@@ -91,11 +96,14 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def get_versioned(self, key: str, *, known: Versioned | None = None) -> Versioned | None:
+    def get_versioned(
+        self, key: str, *, known: Versioned | None = None, at_most: int | None = None
+    ) -> Versioned | None:
         """Read an object together with its version; None if there is none.
 
         Returns `known` itself, what an earlier call has read, if the object has not changed since: for those who look
-        often. S3 then sends no content.
+        often. S3 then sends no content. Raises `ObjectTooLargeError` for more than `at_most`
+        bytes, without reading them.
         """
 
     @abstractmethod
@@ -113,9 +121,9 @@ class Storage(ABC):
     def delete(self, key: str) -> None:
         """Remove an object; it is fine if there is none."""
 
-    def get(self, key: str) -> bytes:
-        """Read an object. Raises `ObjectNotFound` if there is none."""
-        found = self.get_versioned(key)
+    def get(self, key: str, *, at_most: int | None = None) -> bytes:
+        """Read an object. Raises `ObjectNotFound` if there is none; `at_most` is that of `get_versioned`."""
+        found = self.get_versioned(key, at_most=at_most)
         if found is None:
             raise ObjectNotFound(f"there is no {self.url(key)}")
         return found.data
@@ -169,16 +177,20 @@ class DiskStorage(Storage):
                 raise Conflict(f"{path} is no longer what was read: read it again and decide anew")
             _replace(path, partial, data)
 
-    def get_versioned(self, key: str, *, known: Versioned | None = None) -> Versioned | None:
+    def get_versioned(
+        self, key: str, *, known: Versioned | None = None, at_most: int | None = None
+    ) -> Versioned | None:
         """Read the file at once: a rename in the meantime does not change what is read."""
         path = self._path(key)
         with _disk_failures("read", path):
             try:
-                data = path.read_bytes()
+                with path.open("rb") as file:
+                    _limit(os.fstat(file.fileno()).st_size, at_most, str(path))
+                    data = file.read()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 return None
-        found = Versioned(data=data, version=hashlib.sha256(data).hexdigest())
-        return known if found == known else found
+        version = hashlib.sha256(data).hexdigest()
+        return known if known is not None and known.version == version else Versioned(data, version)
 
     def exists(self, key: str) -> bool:
         """Look for a file; a folder is none."""
@@ -262,7 +274,9 @@ class S3Storage(Storage):
                     return
         raise Conflict(f"{self.url(key)} is no longer what was read: read it again and decide anew")
 
-    def get_versioned(self, key: str, *, known: Versioned | None = None) -> Versioned | None:
+    def get_versioned(
+        self, key: str, *, known: Versioned | None = None, at_most: int | None = None
+    ) -> Versioned | None:
         """Read with one GET, a conditional one if something is known."""
         request: GetObjectRequestTypeDef = {"Bucket": self._bucket, "Key": self._name(key)}
         if known is not None:
@@ -277,6 +291,7 @@ class S3Storage(Storage):
                     raise
                 return known
             with closing(answer["Body"]) as body:
+                _limit(answer["ContentLength"], at_most, self.url(key))
                 return Versioned(data=body.read(), version=answer["ETag"])
 
     def exists(self, key: str) -> bool:
@@ -332,6 +347,11 @@ class S3Storage(Storage):
         else:
             return
         raise StorageError(f"cannot {action} {url}: {reason}") from None
+
+
+def _limit(size: int, at_most: int | None, url: str) -> None:
+    if at_most is not None and size > at_most:
+        raise ObjectTooLargeError(f"{url} has {size:,} bytes, more than {at_most:,}: it is not what its name says")
 
 
 def _checked(key: str) -> str:

@@ -10,17 +10,22 @@ import pytest
 from movie_platform.releases import (
     POINTER,
     Champion,
+    DamagedError,
     Decision,
+    PointerReader,
     champion_of,
+    find_released,
     keep_copy,
+    mirror,
     newest_released,
     read_history,
     read_pointer,
     read_released,
     release,
+    released_days,
     withdraw,
 )
-from movie_platform.storage import Conflict, Storage, StorageError, open_storage
+from movie_platform.storage import Conflict, ObjectTooLargeError, Storage, StorageError, open_storage
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
@@ -191,3 +196,59 @@ def test_the_newest_released_day_before_a_day(storage):
     assert newest_released(storage, before=date(2026, 1, 5)).partition == date(2026, 1, 2)
     assert newest_released(storage, before=date(2026, 1, 2)).partition == date(2026, 1, 1)
     assert newest_released(storage, before=date(2026, 1, 1)) is None
+
+
+# --- what a reader needs --------------------------------------------------------------------------
+
+
+def test_a_reader_of_the_pointer_sees_each_move(storage):
+    reader = PointerReader(storage)
+    assert reader.read() is None
+    for day in ("2026-01-05", "2026-01-06"):
+        do_release(storage, day)
+        assert reader.read() == reader.read() == candidate(day)[1]
+    storage.delete(POINTER)
+    assert reader.read() is None
+
+
+def test_a_released_day_is_found_whether_or_not_it_is_in_force(storage):
+    do_release(storage, "2026-01-05")
+    do_release(storage, "2026-01-06", now=NOW + timedelta(hours=1))
+    do_release(storage, "2026-01-05", b"again", now=NOW + timedelta(hours=2))
+    assert find_released(storage, date(2026, 1, 5)) == candidate("2026-01-05", b"again")[1]
+    assert find_released(storage, date(2026, 1, 6)) == candidate("2026-01-06")[1]
+    assert find_released(storage, date(2026, 1, 7)) is None
+    assert released_days(storage) == [date(2026, 1, 5), date(2026, 1, 6)]
+
+
+def test_a_withdrawn_day_is_still_found(storage):
+    do_release(storage, "2026-01-05")
+    do_release(storage, "2026-01-06", now=NOW + timedelta(hours=1))
+    withdraw(storage, date(2026, 1, 6), in_force=candidate("2026-01-05")[1], reasons=["Worse."], now=NOW)
+    assert find_released(storage, date(2026, 1, 6)) == candidate("2026-01-06")[1]
+
+
+def test_a_mirror_holds_one_released_bundle_whatever_it_held(storage, tmp_path):
+    own = open_storage(str(tmp_path / "own"))
+    for day in ("2026-01-06", "2026-01-05"):
+        data, champion = candidate(day)
+        mirror(own, data, champion)
+        assert read_pointer(own) == champion
+        assert read_released(own, champion) == data
+        assert own.list("released") == [champion.path]
+    own.put(champion.path, b"damaged")
+    mirror(own, data, champion)
+    assert read_released(own, champion) == data
+
+
+def test_reading_tells_damage_from_a_storage_that_fails(storage):
+    do_release(storage, "2026-01-05")
+    _, champion = candidate("2026-01-05")
+    with pytest.raises(ObjectTooLargeError):
+        read_released(storage, champion, at_most=3)
+    storage.put(champion.path, b"damaged")
+    with pytest.raises(DamagedError):
+        read_released(storage, champion)
+    storage.put(POINTER, b"{}")
+    with pytest.raises(DamagedError):
+        read_pointer(storage)

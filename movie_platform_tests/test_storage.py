@@ -21,9 +21,11 @@ from movie_platform.storage import (
     Conflict,
     DiskStorage,
     ObjectNotFound,
+    ObjectTooLargeError,
     S3Storage,
     Storage,
     StorageError,
+    Versioned,
     open_storage,
 )
 from movie_platform_tests import s3_stub
@@ -169,6 +171,23 @@ def test_what_has_not_changed_is_what_is_known(storage: Storage):
     assert storage.get_versioned("a", known=changed) is changed
     storage.delete("a")
     assert storage.get_versioned("a", known=changed) is None
+
+
+def test_a_known_version_is_enough_to_learn_that_nothing_changed(storage: Storage):
+    """Who looks at many large objects need not hold them all."""
+    storage.put("a", b"one")
+    first = storage.get_versioned("a")
+    assert first is not None
+    known = Versioned(b"", first.version)
+    assert storage.get_versioned("a", known=known) is known
+
+
+def test_an_object_that_is_too_large_is_not_read(storage: Storage, storage_url: str):
+    storage.put("a", b"four")
+    assert storage.get("a", at_most=4) == b"four"
+    for read in (storage.get, storage.get_versioned):
+        with pytest.raises(ObjectTooLargeError, match=f"{storage_url}/a has 4 bytes, more than 3"):
+            read("a", at_most=3)
 
 
 def test_url_is_what_a_person_can_open(storage: Storage, storage_url: str):

@@ -26,13 +26,15 @@ from movie_platform.rating_model.intervals import Intervals
 from movie_platform.rating_model.model import RatingModel, TrainedOn
 from movie_platform.rating_model.probes import PROBE_FILMS, Probe, probe_table
 
-__all__ = ["Bundle", "BundleError", "BundleMetadata"]
+__all__ = ["MAX_BYTES", "Bundle", "BundleError", "BundleMetadata"]
 
 FORMAT_VERSION: Final = 1
 
 # Far above what training makes (5 MiB in all), far below what would hurt to read.
 _MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 16 * 2**20, "metadata.json": 2**20}
 _MEMBERS: Final = tuple(_MAX_BYTES)
+MAX_BYTES: Final = sum(_MAX_BYTES.values()) + 4096
+"""No bundle has more bytes."""
 _REMEDY: Final = "restore the file from where it was released, or make it again by materializing trained_bundle"
 
 

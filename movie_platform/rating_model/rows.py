@@ -38,6 +38,9 @@ _PART_OF_NUMBER: Final = {
     "popularity": "votes and popularity",
 }
 _TOLERANCE: Final = 1e-9
+_YEARS_AHEAD: Final = 2
+"""A model is asked about films that come later than those it has seen, and measured on those of the next two years."""
+
 _QUOTED: Final = 60
 _RANGE: Final = re.compile(r"\[[^:\]]+:([^:\]]+)\]")
 
@@ -165,7 +168,7 @@ class RowPredictor:
         first, last = self._model.trained_on.first_release_date.year, self._model.trained_on.last_release_date.year
         if year is not None and year < first:
             yield f"It is of {year:g}; the oldest film trained on is of {first}."
-        if year is not None and year > last:
+        if year is not None and year > last + _YEARS_AHEAD:
             yield f"It is of {year:g}; the newest film trained on is of {last}."
         words = tokenize(normalize(film.title)) + tokenize(normalize(film.overview or ""))
         if not any(word in self._encoder.text.vocabulary for word in words):

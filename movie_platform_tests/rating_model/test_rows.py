@@ -346,6 +346,7 @@ USUAL: dict[str, Any] = {
             ["It is of 2028; the newest film trained on is of 2023."],
         ),
         ({"release_date": date(1980, 1, 1)}, None, []),
+        ({"release_date": date(2025, 12, 31)}, None, []),
         ({"release_date": date(2023, 12, 31)}, None, []),
         ({"title": "Quetzal"}, None, ["The model knows no word of its title and overview."]),
         ({"title": "Quetzal", "overview": "War!"}, None, []),
