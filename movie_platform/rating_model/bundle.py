@@ -21,6 +21,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.documents import what_is_wrong
 from movie_platform.rating_model.encoder import Encoder
 from movie_platform.rating_model.intervals import Intervals
 from movie_platform.rating_model.model import RatingModel, TrainedOn
@@ -31,10 +32,13 @@ __all__ = ["MAX_BYTES", "Bundle", "BundleError", "BundleMetadata"]
 FORMAT_VERSION: Final = 1
 
 # Far above what training makes (5 MiB in all), far below what would hurt to read.
-_MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 16 * 2**20, "metadata.json": 2**20}
+_MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 4 * 2**20, "metadata.json": 2**18}
 _MEMBERS: Final = tuple(_MAX_BYTES)
 MAX_BYTES: Final = sum(_MAX_BYTES.values()) + 4096
 """No bundle has more bytes."""
+_END: Final = struct.Struct("<4s4H2LH")
+"""A zip file's last record: signature, 4 counts (the last is of members), size and start of the directory, comment."""
+
 _REMEDY: Final = "restore the file from where it was released, or make it again by materializing trained_bundle"
 
 
@@ -165,6 +169,12 @@ class Bundle:
 
 
 def _members(data: bytes) -> list[bytes]:
+    # Zipfile would read a directory of a million members, wherever it finds one.
+    signature, _, _, _, members, size, start, comment = _END.unpack(data[-_END.size :].rjust(_END.size, b"\0"))
+    if signature != b"PK\5\6" or comment or start + size + _END.size != len(data):
+        raise BundleError("bundle", "is not a whole zip file and nothing else")
+    if members != len(_MEMBERS):
+        raise BundleError("bundle", f"its {members} members are not {', '.join(_MEMBERS)}")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
@@ -201,14 +211,11 @@ def _metadata(data: bytes) -> BundleMetadata:
     try:
         return BundleMetadata.model_validate_json(data, strict=True)
     except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False)
-    if any(problem["loc"] == ("format_version",) for problem in problems):
+        details = what_is_wrong(error)
+    if details.startswith("format_version:"):  # the first field
         raise BundleError(
             "metadata.json",
             f"format_version: this code reads version {FORMAT_VERSION}",
             remedy="install the version of movie_platform that made the bundle, or a newer one",
         )
-    details = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems[:3]
-    )
     raise BundleError("metadata.json", details)

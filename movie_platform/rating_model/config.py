@@ -5,11 +5,14 @@ number of threads is an argument of the call, since the bytes of a bundle must n
 the problem (the number of votes from which a film counts as released is in ``films``).
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["TrainingConfig"]
+__all__ = ["MOST_TERMS", "TrainingConfig"]
+
+MOST_TERMS: Final = 50_000
+"""With more, a bundle would be larger than its readers take."""
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -39,7 +42,7 @@ class TrainingConfig(BaseModel):
 
     # Text: TF-IDF of title and overview into a ridge regression, stacked out of fold.
     min_films_with_term: Count = 4
-    max_terms: Count = 30_000
+    max_terms: int = Field(default=30_000, ge=1, le=MOST_TERMS)
     ridge_alpha: Positive = 5.0
     folds: int = Field(default=5, ge=2)
 

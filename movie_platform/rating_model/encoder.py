@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from movie_platform.rating_model.config import MOST_TERMS
+from movie_platform.rating_model.documents import what_is_wrong
 from movie_platform.rating_model.fields import Film
 from movie_platform.rating_model.text import TextScorer, normalize
 
@@ -44,17 +46,17 @@ _NUMBERS: Final = (
 class _TextState(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    terms: list[str]
-    idf: list[FiniteFloat]
-    coefficients: list[FiniteFloat]
+    terms: list[str] = Field(max_length=MOST_TERMS)
+    idf: list[FiniteFloat] = Field(max_length=MOST_TERMS)
+    coefficients: list[FiniteFloat] = Field(max_length=MOST_TERMS)
     intercept: FiniteFloat
 
 
 class _State(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    genres: list[str]
-    languages: list[str]
+    genres: list[str] = Field(max_length=MOST_TERMS)
+    languages: list[str] = Field(max_length=MOST_TERMS)
     text: _TextState
 
 
@@ -188,12 +190,7 @@ class Encoder:
         try:
             state = _State.model_validate_json(data)
         except ValidationError as error:
-            # Without the input: it may be anything, and the message may be logged.
-            details = "; ".join(
-                f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}"
-                for problem in error.errors(include_input=False, include_url=False)[:3]
-            )
-            raise ValueError(details) from None
+            raise ValueError(what_is_wrong(error)) from None
         for name, values in (
             ("genres", state.genres),
             ("languages", state.languages),

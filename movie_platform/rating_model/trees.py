@@ -65,7 +65,8 @@ def check_text(text: str, *, features: int) -> None:
     if not text.isascii():
         raise ValueError("not ASCII")
     head, separator, _ = text.partition("\n\n")
-    first, *lines = head.split("\n")
+    # One more than belongs there is enough to see that it does not: a text may have millions.
+    first, *lines = head.split("\n", len(_HEADER) + 1)
     header = _fields(lines, _HEADER)
     if first != "tree" or any(value not in {None, header[key]} for key, value in _HEADER.items()):
         raise ValueError("not the text of a LightGBM regression model (v4)")
@@ -122,6 +123,8 @@ def _check_tree(block: str, *, number: int, features: int) -> None:
 
 
 def _fields(lines: Sequence[str], names: Sequence[str] | dict[str, str | None]) -> dict[str, str]:
+    if len(lines) != len(names):
+        raise ValueError("does not have the fields of a model, in their order")
     pairs = [line.partition("=") for line in lines]
     if [key for key, _, _ in pairs] != list(names):
         raise ValueError("does not have the fields of a model, in their order")

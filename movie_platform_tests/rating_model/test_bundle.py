@@ -126,7 +126,7 @@ Bundle.from_bytes(pathlib.Path({str(GOLDEN)!r}).read_bytes()).check_probes()
         ({"encoder.json": b"{}"}, "^encoder.json: genres: Field required"),
         ({"encoder.json": b"[" * 100_000}, "^encoder.json: document"),
         ({"metadata.json": b"null"}, "^metadata.json: document"),
-        ({"metadata.json": b" " * (2**20 + 1)}, "^metadata.json: has 1048577 bytes, more than 1048576"),
+        ({"metadata.json": b" " * (2**18 + 1)}, "^metadata.json: has 262145 bytes, more than 262144"),
         ({"metadata.json": b'{"format_version": 2}'}, "^metadata.json: format_version: .*newer one"),
     ],
 )
