@@ -6,10 +6,10 @@ BIN := .venv/bin
 DAGSTER_HOME ?= $(or $(shell sed -n 's/^DAGSTER_HOME=//p' .env 2>/dev/null),$(CURDIR)/.dagster)
 export DAGSTER_HOME
 
-.PHONY: help demo backfill ui test check format lock clean
+.PHONY: help demo backfill ui serve bench-serving test check format lock clean
 
 help:  ## List these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Make three days of all assets and show what came out
 	$(BIN)/movie-platform demo
@@ -20,6 +20,12 @@ backfill: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Make the missing days o
 
 ui: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on http://127.0.0.1:3000
 	PYTHONWARNINGS='ignore:Function `dev_command`' $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+
+serve: $(BIN)/.ready  ## Serve predictions and upcoming films on http://127.0.0.1:8000
+	$(BIN)/python -m serving
+
+bench-serving: $(BIN)/.ready  ## Measure the service beside other ways to serve the model (needs wrk)
+	$(BIN)/python -m benchmarks.serving
 
 test: $(BIN)/.ready  ## Run the tests
 	$(BIN)/python -m pytest -n auto
@@ -41,9 +47,10 @@ lock: $(BIN)/.ready  ## Resolve the lock files anew
 	$(COMPILE) pyproject.toml --all-extras --output-file locks/dev.lock
 	$(COMPILE) pyproject.toml --extra platform --extra ui --extra deploy --constraints locks/dev.lock --output-file locks/platform.lock
 	$(COMPILE) pyproject.toml --extra serving --constraints locks/dev.lock --output-file locks/serving.lock
+	$(COMPILE) locks/mlflow.in --output-file locks/mlflow.lock
 
-clean:  ## Remove the environment, Dagster's records and caches (not the data)
-	rm -rf .venv .dagster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean:  ## Remove the environments, Dagster's records and caches (not the data)
+	rm -rf .venv .dagster .serving .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BIN)/.ready: locks/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

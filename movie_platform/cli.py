@@ -9,10 +9,11 @@ from dotenv import load_dotenv
 from rich.console import Console
 
 from movie_platform.partitions import cycle_start, days, last_complete_day, parse_day
-from movie_platform.settings import Settings, SettingsError, load_settings
+from movie_platform.settings import Settings, SettingsError, load_serving_settings, load_settings
 from movie_platform.storage import ObjectNotFound, Storage, StorageError, open_storage
 
 _DEMO_DAYS = 3
+_EXAMPLE_FILM = '{"title": "Example Movie", "release_year": 2024, "popularity": 123.4, "vote_count": 560}'
 
 
 class _Day(click.ParamType[date]):
@@ -59,7 +60,7 @@ def report(first: date, last: date) -> None:
 @cli.command()
 def demo() -> None:
     """Make three days, from the first that begins a cycle of windows, and show what came out."""
-    settings = load_settings()
+    settings, serving = load_settings(), load_serving_settings()
     storage = open_storage(settings.storage)
     first, last = demo_days(settings.first_partition, newest=last_complete_day(datetime.now(UTC).date()))
     _fill(settings, storage, first, last)
@@ -68,7 +69,10 @@ def demo() -> None:
         "\nWhat next:\n"
         "  make ui    the Dagster UI: lineage, days, checks, plots\n"
         f"  make backfill FROM={first} TO={first + timedelta(days=12)}    a whole cycle of windows: every film\n"
-        f"  {storage.url('metrics')}    figures and plots as files",
+        f"  {storage.url('metrics')}    figures and plots as files\n"
+        f"  make serve    the service and its pages: http://127.0.0.1:{serving.port}; then, in another terminal:\n\n"
+        f"curl -sS http://127.0.0.1:{serving.port}/predict -H 'Content-Type: application/json' "
+        f"-d '{_EXAMPLE_FILM}'",
         highlight=False,
         soft_wrap=True,
     )

@@ -14,19 +14,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
-__all__ = ["SettingDescription", "Settings", "SettingsError", "Source", "describe_settings", "load_settings"]
+__all__ = [
+    "ServingSettings",
+    "SettingDescription",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "describe_settings",
+    "load_serving_settings",
+    "load_settings",
+]
 
 _PUBLIC_API = "https://api.themoviedb.org/3"
-_PREFIXES = ("MOVIE_PLATFORM_", "TMDB_")
+_PREFIXES = ("MOVIE_PLATFORM_", "TMDB_", "SERVING_")
 """Names that begin like this are ours: an unknown one is a typing error, not somebody else's variable."""
 _ENV_FILE = ".env"
+_SHORTEST_KEY = 16
 _S3_URL = re.compile(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9_+=-][A-Za-z0-9._+=-]*)*/?")
+
+
+_Kind = TypeVar("_Kind", bound="_Settings")
 
 
 class SettingsError(Exception):
@@ -49,11 +62,11 @@ class SettingDescription(NamedTuple):
     description: str
 
 
-class Settings(BaseSettings):
-    """The settings, valid and unchanging. The environment wins over `.env` in the current folder.
+class _Settings(BaseSettings):
+    """What the platform and the service have in common.
 
-    A blank variable counts as not set. Get them from `load_settings`, whose errors are fit to be read. A
-    variable given to the constructor wins over both: `Settings(MOVIE_PLATFORM_STORAGE="/srv/data")`.
+    Valid and unchanging. The environment wins over `.env` in the current folder, and a variable given to the
+    constructor over both: `Settings(MOVIE_PLATFORM_STORAGE="/srv/data")`. A blank variable counts as not set.
     """
 
     model_config = SettingsConfigDict(
@@ -61,7 +74,7 @@ class Settings(BaseSettings):
         case_sensitive=True,
         env_file=_ENV_FILE,
         env_file_encoding="utf-8-sig",  # Windows editors may begin a file with a mark
-        extra="ignore",  # .env may hold other programs' variables; ours are checked by `load_settings`
+        extra="ignore",  # .env may hold other programs' variables; ours are checked by `_load`
         hide_input_in_errors=True,
         validate_default=True,
     )
@@ -72,6 +85,27 @@ class Settings(BaseSettings):
         description="Where all files are kept: a folder, or s3://bucket/prefix (with the AWS variables).",
     )
     """An absolute path, or s3://bucket/prefix: what `storage.open_storage` takes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
+
+    @field_validator("storage")
+    @classmethod
+    def _storage(cls, text: str) -> str:
+        if "://" not in text:
+            folder = _absolute(Path(text))
+            _refuse_file(folder, remedy="name a folder or s3://bucket/prefix")
+            return str(folder)
+        if not _S3_URL.fullmatch(text):
+            raise ValueError("is neither a folder nor like s3://bucket/prefix; write one of the two")
+        return text.rstrip("/")
+
+
+class Settings(_Settings):
+    """The platform's settings. Get them from `load_settings`, whose errors are fit to be read."""
+
     first_partition: date = Field(
         default=date(2026, 1, 1),
         validation_alias="MOVIE_PLATFORM_FIRST_PARTITION",
@@ -136,34 +170,10 @@ class Settings(BaseSettings):
             return Source.TMDB
         return Source.SYNTHETIC if self.tmdb_catalogue is None else Source.FILE
 
-    @model_validator(mode="before")
-    @classmethod
-    def _blank_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
-
-    @field_validator("storage")
-    @classmethod
-    def _storage(cls, text: str) -> str:
-        if "://" not in text:
-            folder = _absolute(Path(text))
-            _refuse_file(folder, remedy="name a folder or s3://bucket/prefix")
-            return str(folder)
-        if not _S3_URL.fullmatch(text):
-            raise ValueError("is neither a folder nor like s3://bucket/prefix; write one of the two")
-        return text.rstrip("/")
-
     @field_validator("first_partition", mode="before")
     @classmethod
     def _is_written_as_a_day(cls, value: object) -> object:
-        # Pydantic would take seconds since 1970 and times of day as well.
-        if isinstance(value, str):
-            try:
-                day = date.fromisoformat(value)
-            except ValueError:
-                day = None
-            if day is None or str(day) != value:
-                raise ValueError("is not a day; write YYYY-MM-DD, for example 2026-01-01")
-        return value
+        return _day(value)
 
     @field_validator("first_partition")
     @classmethod
@@ -230,15 +240,96 @@ class Settings(BaseSettings):
         return folder
 
 
+class ServingSettings(_Settings):
+    """The service's settings. Get them from `load_serving_settings`, whose errors are fit to be read."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:_-]+$",
+        validation_alias="SERVING_HOST",
+        description="The address that the service listens on. 0.0.0.0 is every address of the machine: set "
+        "SERVING_API_KEYS then, or keep others out in another way.",
+    )
+    port: int = Field(
+        default=8000,
+        ge=1,
+        le=65_535,
+        validation_alias="SERVING_PORT",
+        description="The port that the service listens on.",
+    )
+    poll_seconds: float = Field(
+        default=10,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        validation_alias="SERVING_POLL_SECONDS",
+        description="How often the service looks whether another bundle has been released, in seconds.",
+    )
+    bundle_partition: date | None = Field(
+        default=None,
+        validation_alias="SERVING_BUNDLE_PARTITION",
+        description="A released day to serve whatever is released later, like 2026-01-05. Not set: the newest.",
+    )
+    cache: Path = Field(
+        default=Path(".serving"),
+        validation_alias="SERVING_CACHE",
+        description="The folder where the service keeps a copy of the bundle it serves, to start from when the storage "
+        "does not answer.",
+    )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        validation_alias="SERVING_API_KEYS",
+        description="Keys, separated by commas, of which every request must carry one (health checks aside). Not set: "
+        "whoever can reach the service may use it.",
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of `api_keys`, one by one; none means that no key is asked for."""
+        return () if self.api_keys is None else tuple(self.api_keys.get_secret_value().replace(" ", "").split(","))
+
+    @field_validator("bundle_partition", mode="before")
+    @classmethod
+    def _is_written_as_a_day(cls, value: object) -> object:
+        return _day(value)
+
+    @field_validator("cache")
+    @classmethod
+    def _is_no_file(cls, path: Path) -> Path:
+        folder = _absolute(path)
+        _refuse_file(folder, remedy="name a folder")
+        return folder
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_long_enough(cls, keys: SecretStr | None) -> SecretStr | None:
+        for key in () if keys is None else keys.get_secret_value().replace(" ", "").split(","):
+            if len(key) < _SHORTEST_KEY or not all("!" <= character <= "~" for character in key):
+                raise ValueError(
+                    f"contains a key that is shorter than {_SHORTEST_KEY} characters or has one that does not belong "
+                    "in a header; make keys with: openssl rand -hex 16"
+                )
+        return keys
+
+
 def load_settings() -> Settings:
-    """Read the settings from the environment and from `.env` in the current folder.
+    """Read the platform's settings from the environment and from `.env` in the current folder.
 
     Raises `SettingsError`, which lists every problem at once and never a value.
     """
+    return _load(Settings)
+
+
+def load_serving_settings() -> ServingSettings:
+    """Read the service's settings, as `load_settings` does the platform's."""
+    return _load(ServingSettings)
+
+
+def _load(kind: type[_Kind]) -> _Kind:
     try:
         given = {
-            _ENV_FILE: DotEnvSettingsSource(Settings).env_vars,
-            "the environment": EnvSettingsSource(Settings).env_vars,
+            _ENV_FILE: DotEnvSettingsSource(kind).env_vars,
+            "the environment": EnvSettingsSource(kind).env_vars,
         }
     except (OSError, UnicodeDecodeError):
         given = {}
@@ -248,17 +339,21 @@ def load_settings() -> Settings:
     problems = list(_unknown_names(given))
     settings = None
     try:
-        settings = Settings()
+        settings = kind()
     except ValidationError as error:
-        problems += _problems(error)
+        problems += _problems(error, kind)
     if settings is None or problems:
         raise SettingsError("\n".join(problems))
     return settings
 
 
-def describe_settings() -> Iterator[SettingDescription]:
-    """Yield every setting in the order of the model; an empty default means that it is not set."""
-    for field in Settings.model_fields.values():
+def describe_settings(*kinds: type[BaseSettings]) -> Iterator[SettingDescription]:
+    """Yield every setting, by default of the platform and then of the service, in the order of the models.
+
+    An empty default means that it is not set.
+    """
+    fields = {name: field for kind in kinds or (Settings, ServingSettings) for name, field in kind.model_fields.items()}
+    for field in fields.values():
         default = "" if field.default is None else str(field.default)
         yield SettingDescription(str(field.validation_alias), default, str(field.description))
 
@@ -275,16 +370,28 @@ def _unknown_names(given: Mapping[str, Iterable[str]]) -> Iterator[str]:
                 yield f"{name}: no such setting, but set in {place}; correct it to {nearest}, or remove it"
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
+def _problems(error: ValidationError, kind: type[BaseSettings]) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
         name = str(problem["loc"][0])
-        if name in Settings.model_fields:  # a default was refused
-            name = str(Settings.model_fields[name].validation_alias)
+        if name in kind.model_fields:  # a default was refused
+            name = str(kind.model_fields[name].validation_alias)
         if problem["type"] == "value_error":
             yield f"{name}: {problem['ctx']['error']}"
         else:
             default = next(setting.default for setting in describe_settings() if setting.name == name)
             yield f"{name}: {problem['msg'].lower()}; correct it, or unset it for {default or 'none'}"
+
+
+def _day(value: object) -> object:
+    # Pydantic would take seconds since 1970 and times of day as well.
+    if isinstance(value, str):
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            day = None
+        if day is None or str(day) != value:
+            raise ValueError("is not a day; write YYYY-MM-DD, for example 2026-01-01")
+    return value
 
 
 def _token_is_given(info: ValidationInfo) -> bool:

@@ -137,15 +137,18 @@ class Storage(ABC):
         return True
 
 
-def open_storage(url: str) -> Storage:
-    """Return the storage at a local path or at `s3://bucket/prefix`. Nothing is read or written yet."""
+def open_storage(url: str, *, read_timeout: float = 60) -> Storage:
+    """Return the storage at a local path or at `s3://bucket/prefix`. Nothing is read or written yet.
+
+    S3 may be silent for `read_timeout` seconds before a request is sent again, twice at most.
+    """
     if "://" not in url and url.strip():
         return DiskStorage(Path(url).absolute())
     scheme, _, location = url.partition("://")
     bucket, _, prefix = location.partition("/")
     if scheme != "s3" or not _BUCKET.fullmatch(bucket):
         raise ValueError("the storage is neither a local folder nor like s3://bucket/prefix: write one of the two")
-    return S3Storage(bucket, prefix.rstrip("/"))
+    return S3Storage(bucket, prefix.rstrip("/"), read_timeout=read_timeout)
 
 
 class DiskStorage(Storage):
@@ -238,8 +241,9 @@ class S3Storage(Storage):
 
     _ATTEMPTS_AT_CONFLICT = 5
 
-    def __init__(self, bucket: str, prefix: str = "") -> None:
+    def __init__(self, bucket: str, prefix: str = "", *, read_timeout: float = 60) -> None:
         self._bucket = bucket
+        self._read_timeout = read_timeout
         self._prefix = f"{_checked(prefix)}/" if prefix else ""
 
     def url(self, key: str) -> str:
@@ -324,7 +328,7 @@ class S3Storage(Storage):
 
         # A session of its own: the default one may not be used from several threads while clients are made.
         return boto3.session.Session().client(
-            "s3", config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard"})
+            "s3", config=Config(connect_timeout=5, read_timeout=self._read_timeout, retries={"mode": "standard"})
         )
 
     def _name(self, key: str) -> str:

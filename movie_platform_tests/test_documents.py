@@ -1,17 +1,24 @@
 """What is written down agrees with the code: settings, commands, assets, lock files."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from movie_platform.assets import ASSETS
 from movie_platform.definitions import build_definitions
-from movie_platform.settings import Settings, describe_settings
+from movie_platform.releases import Champion
+from movie_platform.settings import ServingSettings, Settings, describe_settings
 from movie_platform.tmdb.catalogue import FAULTS
+from serving.app import create_app
+from serving.middleware import BODY_LIMIT, BODY_LIMITS, SECONDS
+from serving.protocol import HEAD_BYTES, HEAD_SECONDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SERVING = (ROOT / "docs/serving.md").read_text()
 COLLECTION = (ROOT / "docs/collection.md").read_text()
 DOCUMENTS = [
     "README.md",
@@ -25,6 +32,7 @@ ASSET_NAMES = {asset.key.path[-1] for asset in ASSETS}
 LOCKS = ["dev", "platform", "serving"]
 
 each_lock = pytest.mark.parametrize("name", LOCKS)
+each_lock_file = pytest.mark.parametrize("name", [path.stem for path in (ROOT / "locks").glob("*.lock")])
 
 
 def lock(name: str) -> str:
@@ -65,7 +73,7 @@ def test_readme_lists_every_setting_with_its_default_and_no_other():
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_document_names_a_setting_that_does_not_exist(document: str):
     """In the prose, too."""
-    named = re.findall(r"\b(?:MOVIE_PLATFORM|TMDB)_[A-Z_]+\b", (ROOT / document).read_text())
+    named = re.findall(r"\b(?:MOVIE_PLATFORM|TMDB|SERVING)_[A-Z_]+\b", (ROOT / document).read_text())
     assert set(named) <= {setting.name for setting in SETTINGS}
 
 
@@ -74,7 +82,7 @@ def test_no_document_names_a_setting_that_does_not_exist(document: str):
 
 def targets() -> dict[str, str]:
     """What `make help` shows, by target."""
-    return dict(re.findall(r"^([a-z]+):.*?## (.*)$", MAKEFILE, flags=re.MULTILINE))
+    return dict(re.findall(r"^([a-z-]+):.*?## (.*)$", MAKEFILE, flags=re.MULTILINE))
 
 
 def test_readme_lists_every_make_target_and_no_other():
@@ -85,12 +93,12 @@ def test_readme_lists_every_make_target_and_no_other():
 def test_every_make_target_is_phony_and_says_what_it_does():
     (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)
     assert sorted(phony.split()) == sorted(targets())
-    assert set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE)) == set(targets())
+    assert set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE)) == set(targets())
 
 
 def test_every_make_command_in_a_document_exists():
     for document in DOCUMENTS:
-        named = re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )?make ([a-z]+)", (ROOT / document).read_text(), flags=re.MULTILINE)
+        named = re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )?make ([a-z-]+)", (ROOT / document).read_text(), flags=re.MULTILINE)
         assert set(named) <= set(targets()), document
 
 
@@ -175,10 +183,47 @@ def test_every_fault_names_a_test_that_exists():
         assert f"def {test}(" in (ROOT / "movie_platform_tests" / module).read_text(), test
 
 
+# --- the service ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> FastAPI:
+    return create_app(ServingSettings(MOVIE_PLATFORM_STORAGE=str(tmp_path), SERVING_CACHE=str(tmp_path / "own")))
+
+
+def test_the_page_of_the_service_has_every_address_and_no_other(service: FastAPI):
+    named = {name for name, *_ in table_rows("(?:GET|POST) [^`]+", SERVING)}
+    described = {
+        f"{method.upper()} {path}" for path, methods in service.openapi()["paths"].items() for method in methods
+    }
+    pages = {"GET /", "GET /films/{tmdb_id}", "GET /try", "GET /model-card", "GET /docs"}
+    assert named == described | pages
+
+
+def test_the_page_of_the_service_has_every_metric_and_no_other(service: FastAPI):
+    telemetry = service.state.service.telemetry
+    telemetry.serves(
+        Champion(partition=date(2026, 1, 5), sha256="0" * 64, path="a", code_version="b", synthetic=False),
+        swapped=False,
+    )
+    exposed = re.findall(r"^# HELP (serving_\S+)", telemetry.exposition().decode(), flags=re.MULTILINE)
+    assert {name for name, *_ in table_rows("serving_[a-z_]+", SERVING)} == {
+        name for name in exposed if not name.endswith("_created")
+    }
+
+
+def test_the_page_of_the_service_states_its_limits():
+    assert BODY_LIMIT == 256 * 2**10
+    assert dict(BODY_LIMITS) == {"/predict/batch": 16 * 2**20}
+    assert "| 256 KiB; 16 MiB for a batch |" in SERVING
+    assert f"| {SECONDS:g} s |" in SERVING
+    assert f"| {HEAD_BYTES // 2**10} KiB, within {HEAD_SECONDS:g} s |" in SERVING
+
+
 # --- lock files -----------------------------------------------------------------------------------
 
 
-@each_lock
+@each_lock_file
 def test_every_pinned_package_has_hashes(name: str):
     """So that nobody can put another file under its name."""
     requirements = re.split(r"^(?=[a-z0-9])", lock(name), flags=re.MULTILINE)[1:]
@@ -187,7 +232,7 @@ def test_every_pinned_package_has_hashes(name: str):
         assert re.search(r"\\\n    --hash=sha256:[0-9a-f]{64}\b", requirement), requirement
 
 
-@each_lock
+@each_lock_file
 def test_a_lock_file_names_no_registry(name: str):
     """Whoever installs decides where packages come from."""
     options = [line for line in lock(name).splitlines() if line.startswith("-")]

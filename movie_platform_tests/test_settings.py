@@ -10,7 +10,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from movie_platform.settings import Settings, SettingsError, Source, describe_settings, load_settings
+from movie_platform.settings import (
+    Settings,
+    SettingsError,
+    Source,
+    describe_settings,
+    load_serving_settings,
+    load_settings,
+)
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.secret-secret.sig_nature"
 NAMES = [setting.name for setting in describe_settings()]
@@ -19,7 +26,7 @@ NAMES = [setting.name for setting in describe_settings()]
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in list(os.environ):  # noqa: TID251 only their names, to take them away
-        if name in NAMES or name.upper().startswith(("MOVIE_PLATFORM_", "TMDB_")):
+        if name in NAMES or name.upper().startswith(("MOVIE_PLATFORM_", "TMDB_", "SERVING_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -115,9 +122,9 @@ def test_an_env_file_from_windows_is_read(tmp_path: Path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_blank_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, name: str):
     """Compose files pass every variable on, set or not."""
-    before = load_settings()
+    before = load_settings(), load_serving_settings()
     monkeypatch.setenv(name, "")
-    assert load_settings() == before
+    assert (load_settings(), load_serving_settings()) == before
 
 
 def test_settings_do_not_change():
@@ -140,6 +147,12 @@ def test_every_setting_says_what_it_is():
         "TMDB_RETRY_SECONDS",
         "TMDB_FAULTS",
         "DAGSTER_HOME",
+        "SERVING_HOST",
+        "SERVING_PORT",
+        "SERVING_POLL_SECONDS",
+        "SERVING_BUNDLE_PARTITION",
+        "SERVING_CACHE",
+        "SERVING_API_KEYS",
     ]
     assert all(setting.description.endswith(".") for setting in described)
     assert {setting.name: setting.default for setting in described} == {
@@ -153,15 +166,21 @@ def test_every_setting_says_what_it_is():
         "TMDB_RETRY_SECONDS": "120",
         "TMDB_FAULTS": "",
         "DAGSTER_HOME": "",
+        "SERVING_HOST": "127.0.0.1",
+        "SERVING_PORT": "8000",
+        "SERVING_POLL_SECONDS": "10",
+        "SERVING_BUNDLE_PARTITION": "",
+        "SERVING_CACHE": ".serving",
+        "SERVING_API_KEYS": "",
     }
 
 
 def test_the_described_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch):
     """Writing every default down changes nothing."""
-    before = load_settings()
+    before = load_settings(), load_serving_settings()
     for setting in describe_settings():
         monkeypatch.setenv(setting.name, setting.default)
-    assert load_settings() == before
+    assert (load_settings(), load_serving_settings()) == before
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -418,3 +437,80 @@ def test_any_value_is_accepted_or_refused_in_one_line(name: str, value: str):
         except SettingsError:
             (line,) = problems()
             assert line.startswith(f"{name}: ")
+
+
+# --- the service ----------------------------------------------------------------------------------
+
+
+def test_every_variable_of_the_service_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name, value in {
+        "MOVIE_PLATFORM_STORAGE": "s3://films/platform",
+        "SERVING_HOST": "0.0.0.0",
+        "SERVING_PORT": "8123",
+        "SERVING_POLL_SECONDS": "0.5",
+        "SERVING_BUNDLE_PARTITION": "2026-01-05",
+        "SERVING_CACHE": "kept",
+        "SERVING_API_KEYS": f"{'a' * 16}, {'b' * 20}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_serving_settings()
+    assert settings.storage == "s3://films/platform"
+    assert settings.host == "0.0.0.0"
+    assert settings.port == 8123
+    assert settings.poll_seconds == 0.5
+    assert settings.bundle_partition == date(2026, 1, 5)
+    assert settings.cache == tmp_path / "kept"
+    assert settings.keys == ("a" * 16, "b" * 20)
+
+
+def test_the_service_asks_for_no_key_unless_told():
+    assert load_serving_settings().keys == ()
+
+
+def test_the_service_does_not_read_the_token(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TMDB_ACCESS_TOKEN", TOKEN)
+    assert TOKEN not in repr(load_serving_settings().__dict__)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("SERVING_PORT", "0", "correct it, or unset it for 8000"),
+        ("SERVING_PORT", "http", "correct it, or unset it for 8000"),
+        ("SERVING_POLL_SECONDS", "0", "correct it, or unset it for 10"),
+        ("SERVING_POLL_SECONDS", "nan", "correct it, or unset it for 10"),
+        ("SERVING_HOST", "http://here", "correct it, or unset it for 127.0.0.1"),
+        ("SERVING_BUNDLE_PARTITION", "latest", "write YYYY-MM-DD"),
+        ("SERVING_CACHE", __file__, "name a folder"),
+        ("SERVING_API_KEYS", "hunter2", "openssl rand -hex 16"),
+        ("SERVING_API_KEYS", f"{'a' * 16},", "openssl rand -hex 16"),
+        ("SERVING_API_KEYS", "ä" * 16, "openssl rand -hex 16"),
+    ],
+)
+def test_a_setting_of_the_service_that_makes_no_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, remedy: str
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_serving_settings()
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{name}: ")
+    assert line.endswith(remedy) or remedy in line
+    assert name != "SERVING_API_KEYS" or value not in line
+
+
+def test_a_wrong_name_of_the_service_is_a_typing_error(monkeypatch: pytest.MonkeyPatch):
+    """Each of the two programs says so: which one is started does not matter."""
+    monkeypatch.setenv("SERVING_POLL_SECOND", "1")
+    for load in (load_settings, load_serving_settings):
+        with pytest.raises(SettingsError, match="correct it to SERVING_POLL_SECONDS"):
+            load()
+
+
+def test_keys_never_show():
+    key = "k" * 32
+    settings = load_serving_settings().model_copy(update={"api_keys": None})
+    assert settings.keys == ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVING_API_KEYS", key)
+        assert key not in repr(load_serving_settings()) + str(load_serving_settings())

@@ -1,5 +1,5 @@
-"""The HTTP service that answers with the newest released bundle: a package of its own, installed without Dagster.
+"""The HTTP service: answers with the newest released bundle, and shows the upcoming films.
 
-It takes `rating_model`, `releases`, `storage` and `settings` from the platform and nothing else; import contracts
-hold that. There is no service in it yet.
+It reads what the platform has written, and takes from it only `settings`, `storage`, `releases`, `rating_model` and
+TMDB's constants: no Dagster, no pandas, and nothing that runs code when it is loaded.
 """

@@ -170,8 +170,8 @@ class RowPredictor:
             yield f"It is of {year:g}; the oldest film trained on is of {first}."
         if year is not None and year > last + _YEARS_AHEAD:
             yield f"It is of {year:g}; the newest film trained on is of {last}."
-        words = tokenize(normalize(film.title)) + tokenize(normalize(film.overview or ""))
-        if not any(word in self._encoder.text.vocabulary for word in words):
+        # The title first, since most have a word that is known.
+        if not self._knows_a_word(film.title) and not self._knows_a_word(film.overview or ""):
             yield "The model knows no word of its title and overview."
         if situation == "released":
             for name, feature, value in (
@@ -182,6 +182,10 @@ class RowPredictor:
                 if value is not None and value > highest:
                     limit = f"{highest:,.10g}, up to where the model tells films apart"
                     yield f"Its {name}, {value:,.10g}, is above {limit}."
+
+    def _knows_a_word(self, text: str) -> bool:
+        vocabulary = self._encoder.text.vocabulary
+        return any(word in vocabulary for word in tokenize(normalize(text)))
 
 
 def _situation(film: Film, asked: Situation | None) -> Situation:

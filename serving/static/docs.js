@@ -1,0 +1,3 @@
+"use strict";
+// A file, since the page's policy lets nothing inline run.
+SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true });
