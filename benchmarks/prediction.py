@@ -8,7 +8,6 @@ is ``RowPredictor.predict``, the way of the service. Needs Linux.
 """
 
 import argparse
-import gc
 import json
 import subprocess
 import sys
@@ -17,22 +16,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 
+from benchmarks.common import bundle_of, invented_films, microseconds
 from movie_platform.rating_model.bundle import Bundle
-from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.rows import RowPredictor
-from movie_platform.rating_model.training import train
-from movie_platform_tests.rating_model.examples import example_films, films_of
-
-_WORDS_KNOWN = 8_000
+from movie_platform_tests.rating_model.examples import films_of
 
 # Each is run in an interpreter of its own. The peak is read from /proc: what resource.getrusage calls the peak of a
 # process includes that of the one that started it.
@@ -58,36 +52,10 @@ answer = bundle.model.predict(table)[["prediction", "low", "high"]].iloc[0].toli
 """
 
 
-def _invented(count: int, *, words: int, seed: int) -> pd.DataFrame:
-    """Films with so many words in each overview, as frequent as words are in a language (Zipf)."""
-    rng = np.random.default_rng(seed)
-    films = example_films(count, seed=seed)
-    ranks = np.minimum(rng.zipf(1.3, (count, words)), _WORDS_KNOWN)
-    overviews = [
-        f"{overview} {' '.join(f'w{rank}' for rank in row)}"
-        for overview, row in zip(films["overview"], ranks.tolist(), strict=True)
-    ]
-    return films.assign(overview=overviews)
-
-
-def _bundle() -> Bundle:
-    model = train(_invented(6_000, words=40, seed=1), TrainingConfig(), threads=2)
-    day = date(2026, 1, 5)
-    return Bundle.make(model, partition=day, code_version="benchmark", days_used=[day])
-
-
 def _microseconds(calls: list[Callable[[], Any]]) -> tuple[str, list[Any]]:
     """Return the median and the 99th percentile of the calls, and what they gave."""
-    for call in calls[:20]:
-        call()
-    gc.collect()
-    times, results = [], []
-    for call in calls:
-        begun = time.perf_counter_ns()
-        result = call()
-        times.append(time.perf_counter_ns() - begun)
-        results.append(result)
-    middle, high = np.percentile(times, [50, 99]) / 1000
+    times, results = microseconds(calls)
+    middle, high = np.percentile(times, [50, 99])
     return f"{middle:,.0f} / {high:,.0f}", results
 
 
@@ -95,7 +63,7 @@ def _in_process(bundle: Bundle, count: int) -> dict[str, Any]:
     model, rows = bundle.model, RowPredictor(bundle.model)
     figures: dict[str, Any] = {}
     for name, words in (("short overview (20 words)", 0), ("long overview (220 words)", 200)):
-        table = _invented(count, words=words, seed=2)
+        table = invented_films(count, words=words, seed=2)
         films = films_of(table)
         by_row, answers = _microseconds([partial(rows.predict, film) for film in films])
         few = range(min(count, 300))
@@ -117,7 +85,7 @@ def _in_process(bundle: Bundle, count: int) -> dict[str, Any]:
 
 def _beside_a_busy_thread(bundle: Bundle, count: int) -> str:
     """A thread that computes in Python holds the interpreter for 5 ms at a time; a prediction must not wait for it."""
-    rows, films = RowPredictor(bundle.model), films_of(_invented(count, words=0, seed=2))
+    rows, films = RowPredictor(bundle.model), films_of(invented_films(count, words=0, seed=2))
     done = threading.Event()
 
     def compute() -> None:
@@ -152,11 +120,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=2000, help="how many are predicted by row")
     arguments = parser.parse_args()
     console = Console()
-    if arguments.bundle:
-        bundle = Bundle.from_bytes(arguments.bundle.read_bytes())
-    else:
-        with console.status("training a model"):
-            bundle = _bundle()
+    bundle = bundle_of(arguments.bundle, console)
     config, encoder = bundle.metadata.config, bundle.model.encoder
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bundle.zip")
