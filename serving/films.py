@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from movie_platform.rating_model.fields import MIN_VOTES, YEARS, Film, Situation
 from movie_platform.rating_model.rows import Explanation, RowPrediction
-from movie_platform.tmdb.reference import GENRES
+from movie_platform.tmdb.reference import GENRES, parse_date
 from serving.bundles import LoadedBundle
 
 __all__ = [
@@ -57,6 +57,21 @@ _EXAMPLES: Final[tuple[JsonValue, ...]] = (
     },
 )
 _LONGEST: Final = {"title": 500, "overview": 10_000}
+_ANSWER: Final[dict[str, JsonValue]] = {
+    "prediction": 6.557853643389445,
+    "interval": {"low": 5.971207209586801, "high": 7.328383531015375, "level": 0.8},
+    "situation": "released",
+    "warnings": ["Its popularity, 123.4, is above 69.1658, up to where the model tells films apart."],
+}
+_MODEL: Final[dict[str, JsonValue]] = {
+    "partition": "2026-01-03",
+    "sha256": "ab4dbebc0b0b93cc9aee6cb38c6bc75a599464ce72adb9d425caa4f427e476a6",
+    "synthetic": True,
+}
+_MARKS: Final = 30
+"""In a row: what Unicode's stream-safe text has at most (UAX #15, section 13)."""
+
+_TOO_MANY_MARKS: Final = b"\1" * (_MARKS + 1)
 _GENRE_BY_NAME: Final = MappingProxyType({name.casefold(): name for name in GENRES.values()})
 
 
@@ -81,15 +96,12 @@ _Genre = Annotated[str, BeforeValidator(_genre, json_schema_input_type=str | int
 
 def _only_dates(value: object) -> object:
     # Pydantic would take seconds since 1970 and times as well.
-    if isinstance(value, str):
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            day = None
-        if day is None or str(day) != value:
-            raise ValueError("is not a date; write it as YYYY-MM-DD, or leave it out")
-        return day
-    return value
+    if not isinstance(value, str):
+        return value
+    day = parse_date(value)
+    if day is None:
+        raise ValueError("is not a date; write it as YYYY-MM-DD, or leave it out")
+    return day
 
 
 def _of_field(field: str, sentence: str) -> PydanticCustomError:
@@ -147,9 +159,12 @@ class FilmRequest(BaseModel):
 
     @field_validator("title", "overview")
     @classmethod
-    def _is_not_much_longer_than_it_looks(cls, text: str | None, info: ValidationInfo) -> str | None:
-        # Single characters may stand for eighteen, and the model reads those.
+    def _is_soon_read(cls, text: str | None, info: ValidationInfo) -> str | None:
+        # The model reads Unicode's form NFKC, which takes the square of the marks in a row, and of some characters
+        # makes eighteen.
         if text is not None and not text.isascii():
+            if _TOO_MANY_MARKS in bytes(map(bool, map(unicodedata.combining, text))):
+                raise ValueError(f"has more than {_MARKS} marks on one letter; leave them out")
             longest = 2 * _LONGEST[info.field_name or ""]
             if len(unicodedata.normalize("NFKC", text)) > longest:
                 raise ValueError(f"has more than {longest:,} characters in Unicode's form NFKC; shorten it")
@@ -245,12 +260,16 @@ class FilmPrediction(BaseModel):
 class Prediction(FilmPrediction):
     """The answer for one film."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_ANSWER, "model": _MODEL}]})
+
     model: ModelReference
     explanation: ExplanationDocument | None = Field(default=None, description="Only where it was asked for.")
 
 
 class BatchPrediction(BaseModel):
     """The answer for several films, in their order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": _MODEL, "predictions": [_ANSWER]}]})
 
     model: ModelReference
     predictions: list[FilmPrediction]

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, ValidationError
 
 from movie_platform.rating_model.fields import Situation
-from movie_platform.releases import DECISIONS, HISTORY, Decision, HistoryEntry
+from movie_platform.releases import DECISIONS, HISTORY, Champion, Decision, HistoryEntry
 from movie_platform.storage import Storage, StorageError, Versioned
 
 __all__ = ["PLOTS", "Figures", "MeasuredDay", "ModelCard", "ModelCardKeeper", "SituationFigures"]
@@ -117,6 +117,16 @@ class ModelCard:
     def day(self, partition: date) -> MeasuredDay | None:
         """Return the figures of a day, if they are among those that were read."""
         return next((day for day in self.days if day.partition == partition), None)
+
+    def figures_of(self, champion: Champion) -> MeasuredDay | None:
+        """Return the figures of a released bundle: those of its day, unless the day has been made again since."""
+        measured = self.day(champion.partition)
+        return measured if measured is not None and measured.bundle_sha256 == champion.sha256 else None
+
+    def release_of(self, champion: Champion) -> HistoryEntry | None:
+        """Return when and why a bundle was last released, if that is among what was read."""
+        entries = (entry for entry in self.releases if entry.event == "release" and entry.champion == champion)
+        return next(entries, None)
 
 
 class _Kept(NamedTuple):

@@ -56,12 +56,9 @@ class FieldError(BaseModel):
 class ProblemDocument(BaseModel):
     """Why a request was refused, after RFC 9457."""
 
-    title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
-    status: int = Field(examples=[422])
-    detail: str = Field(
-        description="A sentence for a person, with what to do.",
-        examples=["release_year is not a whole number: write it without quotes or decimals, or leave it out"],
-    )
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="A sentence for a person, with what to do.")
     errors: list[FieldError] = Field(default=[], description="Of a 422: every field that is wrong, at most 20.")
 
 
@@ -135,21 +132,43 @@ def _lowered(message: str) -> str:
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the problems that a route may answer with."""
-    return {
-        status: {
-            "description": _DESCRIPTIONS[status],
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
-        }
-        for status in statuses
-    }
+    return {status: _described(HTTPStatus(status)) for status in statuses}
+
+
+def _described(status: HTTPStatus) -> dict[str, Any]:
+    description, detail = _DESCRIPTIONS[status]
+    example = ProblemDocument(title=status.phrase, status=status, detail=detail).model_dump(exclude={"errors"})
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        field, _, rest = detail.partition(" ")
+        problem, _, remedy = rest.partition(": ")
+        example["errors"] = [{"field": field, "problem": problem, "remedy": remedy}]
+    reference = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": reference, "example": example}}}
 
 
 _DESCRIPTIONS: Final = {
-    401: "No valid API key was sent; only where keys are set.",
-    404: "There is no such thing.",
-    408: "The request did not arrive in time.",
-    413: "The body is too large.",
-    415: "The body is not declared as JSON.",
-    422: "Fields are unknown, missing, of a wrong type or impossible; each is named with what to do.",
-    503: "There is nothing to answer with yet, or too much to do; the detail says which, and what to run.",
+    401: (
+        "No valid API key was sent; only where keys are set.",
+        "an API key is needed: send it as X-API-Key, as Authorization: Bearer, or in a browser as the password",
+    ),
+    404: ("There is no such film.", "film 1 is not among the 362 that were predicted on 2026-01-03"),
+    408: (
+        "The request did not arrive in time.",
+        "the request did not arrive within 30 s; send it faster, or less of it",
+    ),
+    413: ("The body is too large.", "the body has more than 262,144 bytes; send less at once"),
+    415: (
+        "The body is not declared as JSON.",
+        "the body is not declared as JSON; send the header Content-Type: application/json",
+    ),
+    422: (
+        "Fields are unknown, missing, of a wrong type or impossible; each is named with what to do.",
+        "release_yer is not a field: correct it to release_year",
+    ),
+    503: (
+        "There is nothing to answer with yet, or too much to do; the detail says which, and what to run.",
+        "there is no model to answer with: no bundle has been released yet: there is no s3://films/champion.json. "
+        "Run make demo, or make backfill for a range of days, with the same MOVIE_PLATFORM_STORAGE",
+    ),
 }
+"""By status: when it is answered, and an example of the detail."""

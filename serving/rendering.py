@@ -17,14 +17,11 @@ from movie_platform.rating_model.rows import RowPrediction
 from serving import charts
 from serving.problems import Problem
 from serving.stories import in_words
-from serving.upcoming import UpcomingFilm
+from serving.upcoming import ATTRIBUTION, UpcomingFilm
 
 __all__ = ["render", "render_problem", "sentence", "spoken"]
 
 SITE: Final = "Film Forecast"
-_ATTRIBUTION: Final = (
-    "This product uses TMDB and the TMDB APIs but is not endorsed, certified, or otherwise approved by TMDB."
-)
 _POSTER: Final = re.compile(r"/[A-Za-z0-9_-]+\.[a-z]{3,4}")
 
 
@@ -77,7 +74,7 @@ _TEMPLATES.filters.update(
 )
 _TEMPLATES.globals.update(
     site=SITE,
-    attribution=_ATTRIBUTION,
+    attribution=ATTRIBUTION,
     interval=charts.interval,
     bar=charts.bar,
     marker=charts.marker,

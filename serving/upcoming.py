@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serving.upcoming_table import UpcomingFilms
 
 __all__ = [
+    "ATTRIBUTION",
     "Selection",
     "Sort",
     "UpcomingFilm",
@@ -29,6 +30,11 @@ __all__ = [
     "UpcomingParameters",
     "UpcomingQuery",
 ]
+
+ATTRIBUTION: Final = (
+    "This product uses TMDB and the TMDB APIs but is not endorsed, certified, or otherwise approved by TMDB."
+)
+"""What TMDB's terms want said wherever its data show."""
 
 Sort = Literal["-prediction", "prediction", "release_date", "-release_date", "title"]
 
@@ -137,6 +143,7 @@ class UpcomingFilters(BaseModel):
     )
     genres: list[_Genre] = Field(
         default=[],
+        max_length=len(GENRES),
         alias="genre",
         description="TMDB's English name in any case, or its id. May be repeated: a film must have all of them.",
         examples=[["Drama"]],

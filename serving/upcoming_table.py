@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from movie_platform.rating_model.fields import SITUATIONS, YEARS
 from movie_platform.rating_model.model import HIGHEST_RATING
 from movie_platform.tmdb.reference import GENRES, LANGUAGES
-from serving.upcoming import Selection, Sort, UpcomingFilm, UpcomingQuery
+from serving.upcoming import ATTRIBUTION, Selection, Sort, UpcomingFilm, UpcomingQuery
 
 __all__ = ["UpcomingFilms"]
 
@@ -32,7 +32,6 @@ _LARGEST_TABLE: Final = 256 * 2**20
 _CSV_ROWS: Final = 500
 """In one chunk of a CSV file."""
 
-_TMDB: Final = "This product uses TMDB and the TMDB APIs but is not endorsed, certified, or otherwise approved by TMDB."
 _SYNTHETIC: Final = (
     "Synthetic: these films, or those that the model learned from, are invented by the platform's built-in catalogue."
 )
@@ -70,7 +69,7 @@ class UpcomingFilms:
         self.synthetic = bool(pc.any(table["synthetic"]).as_py())
         """At least some of it is invented."""
 
-        self.attribution = _SYNTHETIC if pc.all(table["synthetic"]).as_py() else _TMDB
+        self.attribution = _SYNTHETIC if pc.all(table["synthetic"]).as_py() else ATTRIBUTION
         """What must be said where the films show."""
 
         self._table = table

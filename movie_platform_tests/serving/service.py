@@ -3,6 +3,7 @@
 What belongs here: making these parts. What does not: fixtures (`conftest`), and what is expected of the service.
 """
 
+import http.client
 import json
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -164,6 +165,27 @@ def running(app: FastAPI, *, polling: bool = False, headers: Mapping[str, str] |
         server.should_exit = True
         thread.join()
         service_of(app).batches.close()
+
+
+@contextmanager
+def connection_to(client: httpx.Client) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the same server, for requests that are not sent at once."""
+    with closing(http.client.HTTPConnection(client.base_url.host, client.base_url.port or 0, timeout=10)) as made:
+        yield made
+
+
+def begin_request(connection: http.client.HTTPConnection, path: str, body: bytes, *, length: int | None = None) -> None:
+    """Send the head of a request with so long a body of JSON, and these bytes of it."""
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body) if length is None else length))
+    connection.endheaders(body or None)
+
+
+def answer_on(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
+    """Return status and content of the next answer."""
+    answer = connection.getresponse()
+    return answer.status, answer.read()
 
 
 @dataclass(frozen=True)

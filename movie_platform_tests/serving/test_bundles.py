@@ -835,3 +835,12 @@ def test_metrics_count_swaps_refusals_and_failures(storage: Storage, bundle: Bun
     ):
         assert line in metrics, line
     assert 'partition="2026-01-06"' in metrics
+
+
+def test_a_pointer_that_is_rubbish_is_not_a_storage_that_fails(storage: Storage, own: Storage):
+    telemetry = Telemetry()
+    keeper = BundleKeeper(storage, own=own, pinned=None, telemetry=telemetry)
+    storage.put(POINTER, b"{}")
+    keeper.poll()
+    assert "champion.json" in told(keeper)
+    assert b"serving_storage_failures_total 0.0" in telemetry.exposition()

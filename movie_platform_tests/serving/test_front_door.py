@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import http.client
 import json
 import logging
 import re
@@ -10,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ from movie_platform_tests.serving.service import (
     FILM,
     FIRST_DAY,
     BrokenStorage,
+    answer_on,
+    begin_request,
     bundle_of,
+    connection_to,
     release_bundle,
     running,
     service_of,
@@ -169,12 +172,9 @@ def test_nothing_else_opens(locked: httpx.Client, headers: dict[str, str]):
 
 def test_a_wrong_key_costs_no_reading_of_the_body(locked: httpx.Client):
     """Who may not use the service cannot make it hold megabytes."""
-    connection = http.client.HTTPConnection(locked.base_url.host, locked.base_url.port or 0, timeout=5)
-    connection.putrequest("POST", "/predict/batch")
-    connection.putheader("Content-Length", "10000000")
-    connection.endheaders(b"x")
-    assert connection.getresponse().status == 401
-    connection.close()
+    with connection_to(locked) as connection:
+        begin_request(connection, "/predict/batch", b"x", length=10_000_000)
+        assert answer_on(connection)[0] == 401
 
 
 # --- limits ----------------------------------------------------------------------------------------
@@ -198,13 +198,9 @@ def test_a_body_that_is_too_large_is_refused(open_client: httpx.Client, path: st
 
 
 def test_an_announced_body_is_refused_before_it_is_sent(open_client: httpx.Client):
-    connection = http.client.HTTPConnection(open_client.base_url.host, open_client.base_url.port or 0, timeout=5)
-    connection.putrequest("POST", "/predict")
-    connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(2**40))
-    connection.endheaders()
-    assert connection.getresponse().status == 413
-    connection.close()
+    with connection_to(open_client) as connection:
+        begin_request(connection, "/predict", b"", length=2**40)
+        assert answer_on(connection)[0] == 413
 
 
 @pytest.mark.parametrize("path", ["/try", "/health/live", "/no/such/page"])
@@ -218,41 +214,30 @@ def test_the_largest_film_that_is_allowed_is_below_the_limit(open_client: httpx.
     assert open_client.post("/predict", content=json.dumps(film), headers=AS_JSON).status_code == 200
 
 
-def slow_request(client: httpx.Client, *, length: int = 100) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 0, timeout=10)
-    connection.putrequest("POST", "/predict")
-    connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(length))
-    connection.endheaders(b'{"title"')
-    return connection
-
-
 def test_a_body_that_does_not_arrive_is_a_408(open_client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(middleware, "SECONDS", 0.3)
-    connection = slow_request(open_client)
-    answer = connection.getresponse()
-    assert answer.status == 408
-    assert "did not arrive" in json.loads(answer.read())["detail"]
-    connection.close()
+    with connection_to(open_client) as connection:
+        begin_request(connection, "/predict", b'{"title"', length=100)
+        status, content = answer_on(connection)
+    assert status == 408
+    assert "did not arrive" in json.loads(content)["detail"]
 
 
 def test_a_body_that_trickles_in_is_a_408(open_client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
     """A byte now and then does not begin the time anew."""
     monkeypatch.setattr(middleware, "SECONDS", 0.5)
-    connection = slow_request(open_client)
     began = time.monotonic()
-    assert connection.sock is not None
-    connection.sock.settimeout(0.1)
-    while time.monotonic() - began < 5:
-        connection.send(b" ")
-        try:
-            first = connection.sock.recv(12)
-            break
-        except TimeoutError:
-            continue
+    first = b""
+    with connection_to(open_client) as connection:
+        begin_request(connection, "/predict", b"{", length=100)
+        assert connection.sock is not None
+        connection.sock.settimeout(0.1)
+        while not first and time.monotonic() - began < 5:
+            connection.send(b" ")
+            with suppress(TimeoutError):
+                first = connection.sock.recv(12)
     assert first == b"HTTP/1.1 408"
     assert time.monotonic() - began < 3
-    connection.close()
 
 
 @pytest.mark.parametrize("path", ["/model", "/model-card"])
@@ -304,7 +289,8 @@ def test_who_hangs_up_while_sending_is_no_failure_of_the_service(
     app: FastAPI, open_client: httpx.Client, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.INFO):
-        slow_request(open_client).close()
+        with connection_to(open_client) as connection:
+            begin_request(connection, "/predict", b'{"title"', length=100)
         wait_until(lambda: any(record.getMessage() == "request" for record in caplog.records))
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
     assert b'status="500"' not in service_of(app).telemetry.exposition()
@@ -411,21 +397,17 @@ def test_a_request_under_way_ends_with_the_bundle_that_it_began_with(
     """Its body arrives while another bundle takes over."""
     body = json.dumps({"films": [FILM]} if "batch" in path else FILM).encode()
     before = open_client.post(path, content=body, headers=AS_JSON).json()
-    connection = http.client.HTTPConnection(open_client.base_url.host, open_client.base_url.port or 0, timeout=10)
-    connection.putrequest("POST", path)
-    connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body[:20])
-    time.sleep(0.2)
-    release_bundle(storage, bundle_of(FIRST_DAY + timedelta(days=1), seed=1))
-    service_of(app).bundles.poll()
-    after = open_client.post(path, content=body, headers=AS_JSON).json()
-    connection.send(body[20:])
-    answer = connection.getresponse()
-    assert json.loads(answer.read()) == before
+    with connection_to(open_client) as connection:
+        begin_request(connection, path, body[:20], length=len(body))
+        time.sleep(0.2)
+        release_bundle(storage, bundle_of(FIRST_DAY + timedelta(days=1), seed=1))
+        service_of(app).bundles.poll()
+        after = open_client.post(path, content=body, headers=AS_JSON).json()
+        connection.send(body[20:])
+        answer = connection.getresponse()
+        assert json.loads(answer.read()) == before
     assert answer.getheader("X-Model-Partition") == before["model"]["partition"] == str(FIRST_DAY)
     assert after["model"]["partition"] == str(FIRST_DAY + timedelta(days=1))
-    connection.close()
 
 
 def test_the_header_names_the_bundle_that_answered_while_bundles_change(

@@ -1,9 +1,9 @@
 """`/predict` and `/predict/batch`: the model's own numbers, and refusals that name the field and the remedy."""
 
-import http.client
 import json
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import date
 from typing import Any
 
@@ -18,7 +18,15 @@ from movie_platform.rating_model.fields import Film
 from movie_platform.rating_model.rows import RowPredictor
 from movie_platform.tmdb.reference import GENRES
 from movie_platform_tests.rating_model.examples import FILLER, LANGUAGES, WORDS
-from movie_platform_tests.serving.service import FILM, FIRST_DAY, film_of
+from movie_platform_tests.serving.service import (
+    FILM,
+    FIRST_DAY,
+    answer_on,
+    begin_request,
+    connection_to,
+    film_of,
+    wait_until,
+)
 
 AS_JSON = {"Content-Type": "application/json"}
 KNOWN = {"title": "Example Movie", "release_year": 2024}
@@ -395,25 +403,29 @@ def test_mistakes_without_end_are_refused_quickly(client: httpx.Client):
 def test_batches_beyond_the_places_are_sent_away_and_may_come_back(client: httpx.Client):
     """Each of those that are being sent holds a place, until it is answered or hangs up."""
     body = json.dumps({"films": [FILM]}).encode()
-    address = (client.base_url.host, client.base_url.port)
-    waiting = [http.client.HTTPConnection(*address, timeout=10) for _ in range(20)]
-    for connection in waiting:
-        connection.putrequest("POST", "/predict/batch")
-        connection.putheader("Content-Type", "application/json")
-        connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body[:10])
-    assert predict(client, FILM)["prediction"], "single predictions go on"
-    answer = client.post("/predict/batch", content=body, headers=AS_JSON)
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) >= 1
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    for connection in waiting[:5]:
-        connection.send(body[10:])
-        assert connection.getresponse().status == 200
-    for connection in waiting:
-        connection.close()
-    for _ in range(100):
-        answer = client.post("/predict/batch", content=body, headers=AS_JSON)
-        if answer.status_code == 200:
-            break
-    assert answer.status_code == 200
+
+    def ask() -> httpx.Response:
+        return client.post("/predict/batch", content=body, headers=AS_JSON)
+
+    with ExitStack() as opened:
+        waiting = [opened.enter_context(connection_to(client)) for _ in range(20)]
+        for connection in waiting:
+            begin_request(connection, "/predict/batch", body[:10], length=len(body))
+        wait_until(lambda: ask().status_code == 503)
+        answer = ask()
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert predict(client, FILM)["prediction"], "single predictions go on"
+        for connection in waiting[::2]:
+            connection.send(body[10:])
+        statuses = {answer_on(connection)[0] for connection in waiting[::2]}
+        assert statuses == {200, 503}, "whoever has a place is answered"
+    wait_until(lambda: ask().status_code == 200)
+
+
+def test_a_text_that_unicode_makes_many_times_longer_is_refused(client: httpx.Client):
+    """One character of these stands for eighteen, and the model would read them all."""
+    answer = client.post("/predict", json=FILM | {"overview": "\ufdfa" * 10_000})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "overview"
+    assert client.post("/predict", json=FILM | {"overview": "\ufdfa" * 100}).status_code == 200

@@ -92,15 +92,14 @@ def model(request: Request) -> Model:
     bundle, service = bundle_of(request), service_of(request)
     champion, newest = bundle.champion, service.bundles.newest
     card = service.model_card.read()
-    released = next((entry for entry in card.releases if entry.event == "release" and entry.champion == champion), None)
-    measured = card.day(champion.partition)
+    released = card.release_of(champion)
     return Model(
         **_of_champion(champion),
         synthetic=champion.synthetic,
         released_at=released.at if released else None,
         release_reasons=released.reasons if released else [],
         **_of_metadata(bundle.metadata),
-        metrics=measured if measured and measured.bundle_sha256 == champion.sha256 else None,
+        metrics=card.figures_of(champion),
         source=bundle.source,
         from_own_copy=bundle.kept,
         loaded_at=bundle.loaded_at,

@@ -98,6 +98,7 @@ def upcoming(request: Request) -> Response:
     # What somebody's link has added does not matter to a page, so that unknown parameters are left out, not refused.
     known = UpcomingParameters.names()
     asked = [(name, value) for name, value in request.query_params.multi_items() if name in known and value.strip()]
+    del asked[_MOST_FIELDS:]
     context: dict[str, Any] = {
         "films": films,
         "sorts": _SORTS,
@@ -397,12 +398,7 @@ def model_card(request: Request) -> Response:
     if bundle is not None:
         champion = bundle.champion
         synthetic = champion.synthetic
-        released = next(
-            (entry for entry in card.releases if entry.event == "release" and entry.champion == champion), None
-        )
-        measured = card.day(champion.partition)
-        if measured and measured.bundle_sha256 != champion.sha256:
-            measured = None
+        released, measured = card.release_of(champion), card.figures_of(champion)
     elif card.days:
         synthetic = card.days[-1].synthetic
     refused = [decision for decision in reversed([*card.decisions.values()]) if not decision.released]
