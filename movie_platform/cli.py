@@ -13,7 +13,7 @@ from movie_platform.settings import Settings, SettingsError, load_serving_settin
 from movie_platform.storage import ObjectNotFound, Storage, StorageError, open_storage
 
 _DEMO_DAYS = 3
-_EXAMPLE_FILM = '{"title": "Example Movie", "release_year": 2024, "popularity": 123.4, "vote_count": 560}'
+EXAMPLE_FILM = '{"title": "Example Movie", "release_year": 2024, "popularity": 123.4, "vote_count": 560}'
 
 
 class _Day(click.ParamType[date]):
@@ -72,7 +72,7 @@ def demo() -> None:
         f"  {storage.url('metrics')}    figures and plots as files\n"
         f"  make serve    the service and its pages: http://127.0.0.1:{serving.port}; then, in another terminal:\n\n"
         f"curl -sS http://127.0.0.1:{serving.port}/predict -H 'Content-Type: application/json' "
-        f"-d '{_EXAMPLE_FILM}'",
+        f"-d '{EXAMPLE_FILM}'",
         highlight=False,
         soft_wrap=True,
     )

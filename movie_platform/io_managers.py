@@ -26,7 +26,7 @@ from movie_platform.partitions import parse_day
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.schemas import PREDICTED_RATINGS_COLUMNS
 from movie_platform.storage import ObjectNotFound, Storage
-from movie_platform.tmdb.films import films_from_parquet, films_to_parquet
+from movie_platform.tmdb.films import films_from_parquet, films_to_parquet, read_table
 
 T = TypeVar("T")
 
@@ -235,7 +235,8 @@ class PredictionsIOManager(FilmsIOManager):
 
 def read_predictions(data: bytes) -> pd.DataFrame:
     """A table of predicted ratings from its Parquet bytes."""
-    table: pd.DataFrame = pq.read_table(io.BytesIO(data)).to_pandas(date_as_object=False)
+    arrow = read_table(data)
+    table: pd.DataFrame = arrow.to_pandas(date_as_object=False, use_threads=False)
     return table.assign(genres=table["genres"].map(list))
 
 

@@ -8,11 +8,13 @@ import pytest
 from fastapi import FastAPI
 
 from movie_platform.assets import ASSETS
+from movie_platform.cli import EXAMPLE_FILM
 from movie_platform.definitions import build_definitions
 from movie_platform.releases import Champion
 from movie_platform.settings import ServingSettings, Settings, describe_settings
 from movie_platform.tmdb.catalogue import FAULTS
 from serving.app import create_app
+from serving.films import FilmRequest
 from serving.middleware import BODY_LIMIT, BODY_LIMITS, SECONDS
 from serving.protocol import HEAD_BYTES, HEAD_SECONDS
 
@@ -210,6 +212,13 @@ def test_the_page_of_the_service_has_every_metric_and_no_other(service: FastAPI)
     assert {name for name, *_ in table_rows("serving_[a-z_]+", SERVING)} == {
         name for name in exposed if not name.endswith("_created")
     }
+
+
+def test_the_demo_ends_with_the_request_that_the_documents_show():
+    """And the service answers it."""
+    shown = {found for text in (README, SERVING) for found in re.findall(r"-d '(.+)'", text)}
+    assert shown == {EXAMPLE_FILM}
+    assert FilmRequest.model_validate_json(EXAMPLE_FILM).as_film().vote_count == 560
 
 
 def test_the_page_of_the_service_states_its_limits():
