@@ -78,7 +78,6 @@ class BundleKeeper:
         self._own = own
         self._pinned = pinned
         self._telemetry = telemetry
-        self._has_looked = False
         self._swapping = threading.Lock()
         self._pointer = PointerReader(storage)
         self._found: Champion | None = None
@@ -91,22 +90,15 @@ class BundleKeeper:
 
     def poll(self) -> None:
         """Look at the storage once, and swap if another bundle is to be served. Trouble is told by `problem`."""
-        serves_something = True
         with self._trouble_told():
-            serves_something = self._look()
-        self._has_looked = True
-        if serves_something:
-            self._fall_back()
+            self._look()
+        self.start_from_own_copy()
 
     def start_from_own_copy(self) -> None:
-        """Serve the copy of the last good bundle if the first look has not ended yet: a storage may hang.
+        """Serve the copy of the last good bundle if nothing is served yet.
 
-        Unlike `poll`, for any thread.
+        Unlike `poll`, for any thread: a storage may take long to answer.
         """
-        if not self._has_looked:
-            self._fall_back()
-
-    def _fall_back(self) -> None:
         if self.current is None:
             with self._trouble_told():
                 self._take_own_copy()
@@ -125,8 +117,7 @@ class BundleKeeper:
             _LOGGER.exception("looking for a released bundle failed")
             self._tell("looking for a released bundle failed unexpectedly; the service's log has the details")
 
-    def _look(self) -> bool:
-        """Return whether there is something that should be served."""
+    def _look(self) -> None:
         try:
             self.newest = self._pointer.read()
         except _WRONG:
@@ -135,21 +126,21 @@ class BundleKeeper:
             self.newest = None  # a pin is what one sets when the pointer is in trouble
         wanted = self._wanted()
         if wanted is None:
-            return False
+            return
         if self.current is not None and self.current.champion == wanted:
             self._settle()
         elif wanted != self._refused or time.monotonic() >= self._not_before:
             self._take(wanted)
         else:
             self._tell(self._refusal)
-        return True
 
     def _wanted(self) -> Champion | None:
         if self._pinned is None:
             if self.newest is None:
                 self._tell(
-                    f"no bundle has been released yet: there is no {self._storage.url(POINTER)}. Run make demo, or "
-                    "make backfill for a range of days, with the same MOVIE_PLATFORM_STORAGE"
+                    f"no bundle has been released yet, or it is not in this storage: there is no "
+                    f"{self._storage.url(POINTER)}. Run make demo, or make backfill for a range of days, with the same "
+                    "MOVIE_PLATFORM_STORAGE"
                 )
             return self.newest
         self._found = self._found or find_released(self._storage, self._pinned)

@@ -3,7 +3,6 @@
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -492,15 +491,20 @@ def test_a_bundle_refused_at_start_leaves_the_kept_copy(storage: Storage, own: S
     assert "Kettle Point" in told(keeper)
 
 
-def test_a_kept_copy_is_not_served_where_nothing_is_released(storage: Storage, own: Storage, bundle: Bundle):
-    """The storage answers: it was emptied, and what it once held is not what it holds."""
-    release_bundle(storage, bundle)
+def test_a_folder_that_is_gone_is_a_storage_that_is_down(
+    storage: Storage, own: Storage, bundle: Bundle, tmp_path: Path
+):
+    champion = release_bundle(storage, bundle)
     keeper_of(storage, own).poll()
-    storage.delete(POINTER)
+    (tmp_path / "storage").rename(tmp_path / "elsewhere")
     keeper = keeper_of(storage, own)
     keeper.poll()
-    assert keeper.current is None
+    assert keeper.current.kept
     assert "make demo" in told(keeper)
+    (tmp_path / "elsewhere").rename(tmp_path / "storage")
+    keeper.poll()
+    assert served(keeper) == champion
+    assert keeper.problem is None
 
 
 def test_only_the_served_bundle_is_kept(storage: Storage, own: Storage):
@@ -750,19 +754,18 @@ def test_a_storage_that_never_answers_does_not_delay_the_kept_copy(
             hanging.wait.set()
 
 
-def test_a_storage_that_answers_that_nothing_is_released_is_believed(
-    storage: Storage, bundle: Bundle, make_app: Callable[..., FastAPI], monkeypatch: pytest.MonkeyPatch
+def test_a_pointer_that_is_gone_does_not_undo_a_release(
+    storage: Storage, bundle: Bundle, make_app: Callable[..., FastAPI]
 ):
-    """Also later: impatience is for a storage that does not answer."""
+    """A disk that is not mounted looks like an empty one, and a pointer is never taken away: the copy serves."""
     release_bundle(storage, bundle)
     service_of(make_app(storage)).bundles.poll()
     storage.delete(POINTER)
-    monkeypatch.setattr("serving.app._PATIENCE_SECONDS", 0.3)
-    with running(make_app(storage), polling=True) as client:
-        time.sleep(1)
+    with running(make_app(storage)) as client:
         answer = client.get("/health/ready")
-    assert answer.status_code == 503
-    assert "make demo" in answer.json()["detail"]
+        assert client.get("/model").json()["from_own_copy"]
+    assert answer.status_code == 200
+    assert "make demo" in answer.json()["problem"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), MemoryError()])
