@@ -4,6 +4,7 @@ What belongs here: the command line and the server's limits. What does not: what
 """
 
 import argparse
+import logging
 import sys
 import textwrap
 
@@ -15,6 +16,7 @@ from serving.app import create_app
 from serving.protocol import LimitedProtocol
 from serving.telemetry import log_as_json
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOST_CONNECTIONS = 1000
 _SECONDS_TO_FINISH = 10
 _SWITCH_SECONDS = 0.0005
@@ -29,6 +31,10 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"Error: {error}")
     log_as_json()
+    if not settings.keys and settings.host not in _LOOPBACK:
+        logging.getLogger(__name__).warning(
+            f"whoever reaches {settings.host}:{settings.port} may use the service: set SERVING_API_KEYS"
+        )
     # While a bundle is loaded or a batch predicted, a request waits for the interpreter this long, not 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
     uvicorn.run(

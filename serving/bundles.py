@@ -127,7 +127,8 @@ class BundleKeeper:
         wanted = self._wanted()
         if wanted is None:
             return
-        if self.current is not None and self.current.champion == wanted:
+        # What was read from the own copy is read again, and so verified, as soon as the storage answers.
+        if self.current is not None and self.current.champion == wanted and not self.current.kept:
             self._settle()
         elif wanted != self._refused or time.monotonic() >= self._not_before:
             self._take(wanted)

@@ -23,10 +23,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.bundles import BundleKeeper, LoadedBundle
-from serving.problems import Problem
+from serving.problems import FieldError, Problem, refusal
 from serving.telemetry import Telemetry
 
-__all__ = ["BODY_LIMITS", "OPEN_PATHS", "FrontDoor"]
+__all__ = ["BODY_LIMIT", "BODY_LIMITS", "OPEN_PATHS", "QUERY_LIMIT", "SECONDS", "FrontDoor"]
 
 _LOGGER: Final = logging.getLogger("serving.requests")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -42,6 +42,9 @@ BODY_LIMITS: Final[Mapping[str, int]] = {"/predict/batch": 16 * 2**20}
 
 BODY_LIMIT: Final = 2**18
 """Bytes: the longest fields that are allowed, each character escaped."""
+
+QUERY_LIMIT: Final = 2**13
+"""Bytes of parameters in an address: each that does not belong there costs the time of some predictions."""
 
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https://image.tmdb.org data:; "
@@ -65,11 +68,14 @@ class FrontDoor:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        method = scope["method"]
+        if method == "HEAD":  # is answered as GET is; the server leaves the body out
+            scope = {**scope, "method": "GET"}
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request = _Request(scope, receive, send, bundle=self._bundles.current, headers=headers)
         try:
             async with asyncio.timeout(SECONDS):
-                problem = self._refused(scope["path"], headers)
+                problem = self._refused(scope, headers)
                 if problem is None:
                     await self._app(scope, request.receive, request.send)
                 else:
@@ -88,9 +94,10 @@ class FrontDoor:
                 Problem(500, f"the service failed; whoever runs it finds the reason in its log under {request.id}")
             )
         finally:
-            self._tell(scope, request, time.perf_counter() - began)
+            self._tell(method, scope, request, time.perf_counter() - began)
 
-    def _refused(self, path: str, headers: Mapping[bytes, bytes]) -> Problem | None:
+    def _refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
+        path = scope["path"]
         if self._keys and path not in OPEN_PATHS and not self._has_key(headers):
             return Problem(
                 401,
@@ -100,6 +107,10 @@ class FrontDoor:
         announced = headers.get(b"content-length")
         if announced is not None and int(announced) > _body_limit(path):
             return _too_large(path)
+        if len(scope["query_string"]) > QUERY_LIMIT:
+            return refusal(
+                [FieldError(field="query", problem=f"has more than {QUERY_LIMIT:,} bytes", remedy="send less")]
+            )
         return None
 
     def _has_key(self, headers: Mapping[bytes, bytes]) -> bool:
@@ -115,10 +126,10 @@ class FrontDoor:
         # Every key is compared, so that the time does not tell which one was nearly right.
         return sum(hmac.compare_digest(sent, key) for key in self._keys) > 0
 
-    def _tell(self, scope: Scope, request: "_Request", seconds: float) -> None:
+    def _tell(self, method: str, scope: Scope, request: "_Request", seconds: float) -> None:
         # Routes, not paths: those that do not exist would be without end.
         route = getattr(scope.get("route"), "path", "other")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = method if method in _METHODS else "other"
         status = request.status or "none"
         self._telemetry.requests.labels(method, route, status).inc()
         self._telemetry.seconds.labels(route).observe(seconds)
@@ -178,6 +189,8 @@ class _Request:
             if self.partition is not None:
                 headers["X-Model-Partition"] = self.partition
             headers["X-Content-Type-Options"] = "nosniff"
+            if not self.arrived:  # or the rest could take as long as it likes
+                headers["Connection"] = "close"
             headers["Referrer-Policy"] = "no-referrer"
             headers.setdefault("Cache-Control", "private, no-cache")
             is_page = headers.get("content-type", "").startswith("text/html")

@@ -32,6 +32,7 @@ PLOTS: Final = ("predicted_against_actual", "residuals_by_year", "feature_import
 _DAYS: Final = 90
 _RELEASES: Final = 200
 _SECONDS: Final = 60.0
+_PLOTS_AT_ONCE: Final = 8
 _LARGEST: Final = 16 * 2**20
 """Bytes of metrics or a picture: ten times what the largest hold-out makes."""
 
@@ -150,15 +151,16 @@ class ModelCardKeeper:
         self._card: ModelCard | None = None
         self._read_at = 0.0
         self._reading = threading.Lock()
+        self._plotting = threading.BoundedSemaphore(_PLOTS_AT_ONCE)
 
     def read(self) -> ModelCard:
         """Return the card. What has not changed in the storage is not read again."""
         card = self._card
         if card is not None and self._clock() - self._read_at < self._seconds:
             return card
-        # Whoever comes while it is being read again takes what there is.
-        if not self._reading.acquire(blocking=card is None):
-            return card or ModelCard()
+        # Whoever comes while it is being read takes what there is: a storage that hangs must hold one thread, not all.
+        if not self._reading.acquire(blocking=False):
+            return card or ModelCard(problems=("The figures are being read: ask again in some seconds.",))
         try:
             if self._card is None or self._clock() - self._read_at >= self._seconds:
                 self._card = self._read_again()
@@ -175,7 +177,12 @@ class ModelCardKeeper:
         if name not in PLOTS:
             return None
         key = f"{METRICS}/{day}/{name}.png"
-        found = self._storage.get_versioned(key, known=Versioned(b"", known) if known else None, at_most=_LARGEST)
+        if not self._plotting.acquire(blocking=False):
+            raise StorageError(f"{self._storage.url(key)} cannot be read now: others are being read; try again")
+        try:
+            found = self._storage.get_versioned(key, known=Versioned(b"", known) if known else None, at_most=_LARGEST)
+        finally:
+            self._plotting.release()
         if found is None or found.version == known:
             return found and Versioned(b"", found.version)
         if not found.data.startswith(_PNG):

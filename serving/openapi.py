@@ -5,6 +5,7 @@ requests and answers (`films`, `routes`).
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -39,6 +40,7 @@ def describe(app: FastAPI, *, has_keys: bool) -> None:
     """Complete what `/openapi.json` answers."""
     generate = app.openapi
 
+    @cache
     def complete() -> dict[str, Any]:
         description = generate()
         components = description.setdefault("components", {})

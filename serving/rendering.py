@@ -82,15 +82,24 @@ _TEMPLATES.globals.update(
 
 
 def render(
-    request: Request, template: str, *, synthetic: bool | None, status: int = HTTPStatus.OK, **context: Any
+    request: Request,
+    template: str,
+    *,
+    synthetic: bool | None,
+    real: bool | None = None,
+    status: int = HTTPStatus.OK,
+    **context: Any,
 ) -> HTMLResponse:
-    """Return a page. `synthetic` says whether the films that it shows are; None if it shows none."""
+    """Return a page. `synthetic` says whether any film that it shows is, None if it shows none; `real`, whether any is.
+
+    By default all are the one or the other.
+    """
     return HTMLResponse(
         _TEMPLATES.get_template(template).render(
             bundle=getattr(request.state, "bundle", None),
             current=request.url.path,
             synthetic=synthetic,
-            real=synthetic is False,
+            real=synthetic is False if real is None else real,
             **context,
         ),
         status,

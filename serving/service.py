@@ -53,5 +53,6 @@ def bundle_of(request: Request) -> LoadedBundle:
 
 
 def own_folder(settings: ServingSettings) -> Path:
-    """Return where copies of what is served are kept: one folder for each storage, so that they are not mixed up."""
-    return settings.cache / hashlib.sha256(settings.storage.encode()).hexdigest()[:12]
+    """Return where copies of what is served are kept: a folder for each storage and pin, so that none is mixed up."""
+    of_what = f"{settings.storage} {settings.bundle_partition}"
+    return settings.cache / hashlib.sha256(of_what.encode()).hexdigest()[:12]

@@ -7,12 +7,12 @@ it belong to `upcoming_table`; how an answer looks, to `routes`; how ratings are
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from movie_platform.rating_model.fields import Situation
+from movie_platform.rating_model.fields import YEARS, Situation
 from movie_platform.storage import ObjectTooLargeError, Storage, StorageError, Versioned
 from movie_platform.tmdb.reference import GENRES, LANGUAGES, parse_date
 from serving.films import genre_name
@@ -301,4 +301,6 @@ class UpcomingKeeper:
 
 def _day_of(key: str) -> date | None:
     match = _FILE.fullmatch(key)
-    return parse_date(match[1]) if match else None
+    day = parse_date(match[1]) if match else None
+    # A file of a day that has not come would be the newest until then.
+    return day if day is not None and YEARS[0] <= day.year and day <= datetime.now(UTC).date() else None

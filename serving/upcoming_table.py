@@ -191,8 +191,10 @@ def _without_formulas(table: pa.Table) -> pa.Table:
         if pa.types.is_list(column.type):
             column = pc.binary_join(column, _text("|"))
         if pa.types.is_string(column.type):
-            # The characters that OWASP names; a number cannot be negative here.
-            column = pc.replace_substring_regex(column, pattern=r"\A([=+\-@\t\r\n])", replacement=r"'\1")
+            # The characters that OWASP names, in both widths; a number cannot be negative here.
+            column = pc.replace_substring_regex(
+                column, pattern=r"\A([=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])", replacement=r"'\1"
+            )
         columns[name] = column
     return pa.table(columns)
 

@@ -847,3 +847,20 @@ def test_a_pointer_that_is_rubbish_is_not_a_storage_that_fails(storage: Storage,
     keeper.poll()
     assert "champion.json" in told(keeper)
     assert b"serving_storage_failures_total 0.0" in telemetry.exposition()
+
+
+def test_what_came_from_the_own_copy_is_read_again_when_the_storage_is_back(
+    storage: Storage, own: Storage, bundle: Bundle
+):
+    champion = release_bundle(storage, bundle)
+    keeper_of(storage, own).poll()
+    broken = BrokenStorage(storage)
+    broken.stop()
+    keeper = keeper_of(broken, own)
+    keeper.poll()
+    assert keeper.current.kept
+    broken.error = None
+    keeper.poll()
+    assert served(keeper) == champion
+    assert not keeper.current.kept
+    assert keeper.current.source == storage.url(champion.path)

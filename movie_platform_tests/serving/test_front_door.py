@@ -265,7 +265,7 @@ def test_a_storage_that_hangs_does_not_stop_what_does_without_it(
     release_bundle(storage, bundle)
     hanging = BrokenStorage(storage)
     with running(make_app(hanging)) as client:
-        monkeypatch.setattr(middleware, "SECONDS", 1.0)
+        monkeypatch.setattr(middleware, "SECONDS", 3.0)
         hanging.wait = threading.Event()
         try:
 
@@ -503,3 +503,24 @@ def test_metrics_do_not_grow_with_what_callers_invent(app: FastAPI, open_client:
     assert "/no/such" not in text
     assert "METHOD1" not in text
     assert text.count("serving_requests_total{") < 15
+
+
+def test_head_is_answered_as_get_without_the_content(client: httpx.Client):
+    for path in ("/health/live", "/health/ready", "/model", "/docs", "/openapi.json", "/static/site.css"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+    assert client.head("/predict").status_code == 405
+
+
+def test_a_query_that_is_too_long_is_refused_before_it_is_read(client: httpx.Client):
+    for path in ("/predict", "/upcoming", "/nothing"):
+        answer = client.get(f"{path}?{'genre=Drama&' * 1000}")
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "query"
+
+
+def test_a_connection_whose_request_is_refused_before_it_has_arrived_is_closed(client: httpx.Client):
+    """Otherwise the rest could take as long as it likes."""
+    answer = client.post("/predict", content=iter([b"x" * 200_000, b"x" * 200_000]), headers={"Content-Type": "x"})
+    assert answer.status_code == 415
+    assert answer.headers["Connection"] == "close"

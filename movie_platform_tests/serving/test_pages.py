@@ -79,7 +79,7 @@ def page(client: httpx.Client, url: str, status: int = 200, **options) -> Page:
 
 
 def titles(found: Page) -> list[str]:
-    return re.findall(r'<h3><a href="/films/\d+">([^<]*)</a></h3>', found.html)
+    return re.findall(r'<h3 dir="auto"><a href="/films/\d+">([^<]*)</a></h3>', found.html)
 
 
 def field(found: Page, name: str) -> dict[str, str | None]:

@@ -435,3 +435,12 @@ def test_a_text_that_unicode_makes_many_times_longer_is_refused(client: httpx.Cl
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "overview"
     assert client.post("/predict", json=FILM | {"overview": "\ufdfa" * 100}).status_code == 200
+
+
+@pytest.mark.parametrize("film", [b"1", b"{}", b"[]"])
+def test_a_batch_of_a_million_nothings_is_refused_before_it_is_parsed(client: httpx.Client, film: bytes):
+    """Pydantic would make a tree of it all, of hundreds of megabytes."""
+    body = b'{"films":[' + b",".join([film] * 1_000_000) + b"]}"
+    answer = client.post("/predict/batch", content=body, headers=AS_JSON)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "body"

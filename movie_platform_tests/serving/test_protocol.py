@@ -115,3 +115,14 @@ def test_an_answer_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch):
         time.sleep(0.6)
         client.sendall(b"a" * 100_000)
         assert answer(client).startswith(b"HTTP/1.1 200")
+
+
+def test_empty_lines_do_not_hold_a_connection(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    with connection() as client:
+        client.sendall(HEAD + b"\r\n")
+        assert answer(client).startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        client.sendall(b"\r\n")
+        assert answer(client) == b""
+        assert time.monotonic() - began < 4

@@ -22,7 +22,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["operations"])
 
-_ONLY_KEYS: Final = problem_responses(401)
+_ONLY_KEYS: Final = problem_responses(401, 422)
 
 
 class Live(BaseModel):
@@ -73,20 +73,20 @@ class Model(BaseModel):
     problem: str | None = Field(description="Why another bundle should be served and is not; null when all is well.")
 
 
-@router.get("/health/live")
+@router.get("/health/live", responses=problem_responses(422))
 async def live() -> Live:
     """Answer while the process does. Needs no key."""
     return Live()
 
 
-@router.get("/health/ready", responses=problem_responses(503))
+@router.get("/health/ready", responses=problem_responses(422, 503))
 async def ready(request: Request) -> Ready:
     """Answer 200 if there is a bundle and it has predicted, else 503 with the reason. Needs no key."""
     bundle = bundle_of(request)
     return Ready(partition=bundle.champion.partition, problem=service_of(request).bundles.problem)
 
 
-@router.get("/model", responses=problem_responses(401, 503))
+@router.get("/model", responses=problem_responses(401, 422, 503))
 def model(request: Request) -> Model:
     """Describe the bundle that answers now: what it is, where it is from, how good it is, whether there is a newer."""
     bundle, service = bundle_of(request), service_of(request)

@@ -29,7 +29,7 @@ from serving.problems import FieldError, Problem, field_errors
 from serving.rendering import render, render_problem, sentence, spoken
 from serving.service import bundle_of, service_of
 from serving.stories import in_words, tell
-from serving.upcoming import UpcomingFilm, UpcomingFilters, UpcomingParameters, UpcomingQuery
+from serving.upcoming import ATTRIBUTION, UpcomingFilm, UpcomingFilters, UpcomingParameters, UpcomingQuery
 
 if TYPE_CHECKING:
     from serving.upcoming_table import UpcomingFilms
@@ -116,7 +116,15 @@ def upcoming(request: Request) -> Response:
             "errors": {name: text for name, text in told.items() if name in _FILTERS},
             "other_errors": [text for name, text in told.items() if name not in _FILTERS],
         }
-        return render(request, "upcoming.html", synthetic=films.synthetic, status=422, selection=None, **context)
+        return render(
+            request,
+            "upcoming.html",
+            synthetic=films.synthetic,
+            real=films.attribution == ATTRIBUTION,
+            status=422,
+            selection=None,
+            **context,
+        )
     query = parameters.query(films)
     selection = films.select(query)
     earlier = films.day.replace(year=films.day.year - 1, day=1)
@@ -144,7 +152,14 @@ def upcoming(request: Request) -> Response:
     }
     if query.released_from is None or query.released_from > earlier:
         context["earlier_url"] = _address(asked, **{"from": str(earlier), "page": None})
-    return render(request, "upcoming.html", synthetic=films.synthetic, selection=selection, **context)
+    return render(
+        request,
+        "upcoming.html",
+        synthetic=films.synthetic,
+        real=films.attribution == ATTRIBUTION,
+        selection=selection,
+        **context,
+    )
 
 
 def _films(request: Request) -> "UpcomingFilms":
@@ -269,7 +284,8 @@ _LABELS: Final = {
 }
 _MOST_FIELDS: Final = 60
 _INTEGER: Final = re.compile(r"-?[0-9]{1,15}")
-_NUMBER: Final = re.compile(r"-?[0-9]{1,15}([.,][0-9]{1,15})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,15}([.][0-9]{1,15}|,([0-9]{1,2}|[0-9]{4,15}))?")
+"""With a point or a comma; but 1,234 may be a thousand or one and a bit."""
 
 
 @router.get("/try")
@@ -339,8 +355,8 @@ def _document(given: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[Fi
         elif name == "popularity" and _NUMBER.fullmatch(value):
             document[name] = float(value.replace(",", "."))
         elif name in {"release_year", "vote_count", "popularity"}:
-            what = "a number" if name == "popularity" else "a whole number"
-            wrong.append(FieldError(field=name, problem=f"is not {what}", remedy="write digits only, or leave it out"))
+            what, how = ("a number", "it like 12.5") if name == "popularity" else ("a whole number", "digits only")
+            wrong.append(FieldError(field=name, problem=f"is not {what}", remedy=f"write {how}, or leave it out"))
         else:
             document[name] = value
     return document, wrong

@@ -45,6 +45,7 @@ function filterAsTheyChange(form) {
   fold();
 
   const results = document.getElementById("results");
+  let shown = location.pathname + location.search;
   let underWay = new AbortController();
   let pause;
 
@@ -67,6 +68,10 @@ function filterAsTheyChange(form) {
       const found = page.getElementById("results");
       if (!found) throw new Error("not the list");
       results.replaceChildren(...found.childNodes);
+      // What was left blank may have a default that the list follows.
+      for (const field of form.querySelectorAll("input[data-default]")) {
+        if (!field.value) field.value = page.getElementById(field.id)?.value ?? "";
+      }
       for (const error of form.querySelectorAll(".error")) {
         const text = page.getElementById(error.id)?.textContent ?? "";
         error.textContent = text;
@@ -85,7 +90,8 @@ function filterAsTheyChange(form) {
 
   function apply({ typing = false } = {}) {
     const address = url();
-    if (address === location.pathname + location.search) return;
+    if (address === shown) return;
+    shown = address;
     // Going back should undo a choice, not a letter.
     if (typing) history.replaceState(null, "", address);
     else history.pushState(null, "", address);
@@ -107,7 +113,10 @@ function filterAsTheyChange(form) {
     pause = setTimeout(() => apply({ typing: true }), 300);
   });
   // Back and forward: the fields must follow, too, so the page is loaded.
-  window.addEventListener("popstate", () => location.reload());
+  window.addEventListener("popstate", () => {
+    // Not for a jump within the page, to the content, say.
+    if (location.pathname + location.search !== shown) location.reload();
+  });
 }
 
 function predictInPlace() {
