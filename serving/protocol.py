@@ -1,23 +1,26 @@
-"""HTTP on a connection, with limits on a request's head, which the server has none for.
+"""HTTP on a connection, with limits that the server does not have.
 
-What belongs here: how large a head may be, and how long it may take. What does not: bodies (`middleware`).
+What belongs here: how large a request's head may be, how long it may take, and how long nothing may be read of an
+answer. What does not: bodies (`middleware`).
 """
 
 import asyncio
+import socket
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["HEAD_BYTES", "HEAD_SECONDS", "LimitedProtocol"]
+__all__ = ["HEAD_BYTES", "HEAD_SECONDS", "READ_SECONDS", "LimitedProtocol"]
 
 HEAD_BYTES: Final = 2**16
 HEAD_SECONDS: Final = 10.0
+READ_SECONDS: Final = 30.0
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol; cuts connections whose request line and headers are too large or too slow."""
+    """Uvicorn's protocol; cuts connections whose heads are too large or too slow, or whose answers nobody reads."""
 
     _deadline: asyncio.TimerHandle | None = None
     """While a head is awaited."""
@@ -26,6 +29,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            # The kernel holds megabytes for whoever does not read, and closing waits until they have been read.
+            milliseconds = int(1000 * READ_SECONDS)
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

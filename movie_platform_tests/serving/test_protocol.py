@@ -18,6 +18,10 @@ from serving import protocol
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
 
 
+async def large(request: Request) -> Response:
+    return Response(b"x" * 3_000_000)
+
+
 async def hello(request: Request) -> Response:
     return PlainTextResponse(f"hello {len(await request.body())}")
 
@@ -28,7 +32,7 @@ def connection() -> Iterator[socket.socket]:
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            Starlette(routes=[Route("/", hello, methods=["GET", "POST"])]),
+            Starlette(routes=[Route("/", hello, methods=["GET", "POST"]), Route("/large", large)]),
             http=protocol.LimitedProtocol,
             ws="none",
             log_level="critical",
@@ -126,3 +130,23 @@ def test_empty_lines_do_not_hold_a_connection(monkeypatch: pytest.MonkeyPatch):
         client.sendall(b"\r\n")
         assert answer(client) == b""
         assert time.monotonic() - began < 4
+
+
+def received_until_cut(client: socket.socket) -> int:
+    received = 0
+    try:
+        while more := client.recv(65_536):
+            received += len(more)
+    except ConnectionResetError:
+        pass
+    return received
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can limit this")
+def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch):
+    """Also where answers wait in the kernel, whose end a server would wait for."""
+    monkeypatch.setattr(protocol, "READ_SECONDS", 1.0)
+    with connection() as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n" * 20)
+        time.sleep(4)
+        assert received_until_cut(client) < 20 * 3_000_000
