@@ -3,6 +3,7 @@
 Needs Debian's Chromium (`apt-get install chromium`); without one the tests are skipped.
 """
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from movie_platform_tests.serving.predicted import DAY, film, put
 from movie_platform_tests.serving.service import bundle_of, release_bundle, running
 from movie_platform_tests.serving.test_model_card import put_decision, put_metrics
 from serving.app import create_app
+from serving.model_card import PLOTS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
@@ -35,6 +37,11 @@ PAGES = (
 NARROW: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of (404|422|503)")
+
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
+"""One pixel, as PNG."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
 Open = Callable[..., Page]
@@ -64,6 +71,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for number in range(3):
         put_metrics(storage, DAY - timedelta(days=number), bundle_sha256=champion.sha256, rmse=0.6 + number / 100)
     put_decision(storage, DAY - timedelta(days=1), released=False)
+    for name in PLOTS:
+        storage.put(f"metrics/{DAY}/{name}.png", PICTURE)
     settings = ServingSettings(MOVIE_PLATFORM_STORAGE=str(folder / "storage"), SERVING_CACHE=str(folder / "cache"))
     with running(create_app(settings)) as client:
         yield str(client.base_url).rstrip("/")
@@ -338,14 +347,37 @@ def test_the_model_card_has_every_figure_as_a_table(open_page: Open):
     expect(page.get_by_role("row", name=re.compile("^2026-01-02 refused"))).to_be_visible()
 
 
-def test_reduced_motion_and_print_are_respected(open_page: Open):
-    page = open_page("/try", reduced_motion="reduce")
+def test_the_model_card_shows_the_plots_of_the_served_day(open_page: Open):
+    page = open_page("/model-card")
+    for picture in page.locator("figure img").all():
+        picture.scroll_into_view_if_needed()
+        expect(picture).to_have_js_property("naturalWidth", 1)
+    expect(page.locator("figure img")).to_have_count(len(PLOTS))
+
+
+def test_the_skip_link_leads_to_the_content_and_loads_nothing(open_page: Open):
+    page = open_page("/")
+    navigations: list[str] = []
+    page.on("request", lambda request: navigations.append(request.url) if request.is_navigation_request() else None)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    page.wait_for_timeout(300)
+    assert navigations == []
+
+
+def test_print_leaves_out_what_cannot_be_used(open_page: Open):
+    page = open_page("/try")
     page.emulate_media(media="print")
 
     expect(page.get_by_role("button", name="Predict")).to_be_hidden()
 
 
-def test_the_api_is_described_without_the_internet(open_page: Open):
+def test_the_api_is_described_without_the_internet(open_page: Open, url: str):
     page = open_page("/docs")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
 
     expect(page.get_by_text("/predict/batch").first).to_be_visible()
+    assert [address for address in asked if not address.startswith((url, "data:"))] == []
