@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from movie_platform.rating_model.config import TrainingConfig
-from movie_platform.rating_model.films import MIN_FILMS, SITUATIONS, TooFewFilmsError, training_films
+from movie_platform.rating_model.films import MIN_FILMS, SITUATIONS, Situation, TooFewFilmsError, training_films
 from movie_platform.rating_model.model import RatingModel
 from movie_platform.rating_model.training import newest_films_start, train
 
@@ -26,8 +26,11 @@ __all__ = [
     "compare",
     "evaluate",
     "figures",
+    "figures_of",
     "hold_out_from_json",
     "hold_out_to_json",
+    "mean_baselines",
+    "predict_hold_out",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -116,38 +119,50 @@ def evaluate(
             f"at least {min_films} and {MIN_FILMS} are needed: collect more days"
         )
     model = train(before, config, threads=threads)
-    actual = holdout["vote_average"].to_numpy(dtype=np.float64)
-    predictions = pd.DataFrame(
-        {
-            "id": holdout["id"],
-            "release_date": holdout["release_date"],
-            "actual": actual,
-            "vote_count": holdout["vote_count"].astype(np.int64),
-        }
-    )
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    baselines = _baselines(before, holdout)
-    for situation in SITUATIONS:
-        predicted = model.predict(holdout, situation=situation, threads=threads)
-        for column in ("prediction", "low", "high"):
-            predictions[f"{situation}_{column}"] = predicted[column]
-        results[situation] = {
-            "model": figures(
-                actual,
-                predicted["prediction"].to_numpy(),
-                low=predicted["low"].to_numpy(),
-                high=predicted["high"].to_numpy(),
-            ),
-            **{name: figures(actual, values) for name, values in baselines.items()},
-        }
+    predictions = predict_hold_out(model, holdout, threads=threads)
+    baselines = mean_baselines(before, holdout)
+    actual = predictions["actual"].to_numpy()
     return Evaluation(
         holdout_start=start,
         until=until,
         widened=widened,
-        figures=results,
-        predictions=predictions.assign(**baselines).reset_index(drop=True),
+        figures={
+            situation: {
+                "model": figures_of(predictions, situation),
+                **{name: figures(actual, values) for name, values in baselines.items()},
+            }
+            for situation in SITUATIONS
+        },
+        predictions=predictions.assign(**baselines),
         model=model,
     )
+
+
+def predict_hold_out(model: RatingModel, holdout: pd.DataFrame, *, threads: int = 1) -> pd.DataFrame:
+    """Return ``Evaluation.predictions`` without the baselines: what a model says of films whose rating is known.
+
+    The rows are in the order of ``holdout``, a table as ``latest_films`` gives it.
+    """
+    predictions = pd.DataFrame(
+        {
+            "id": holdout["id"],
+            "release_date": holdout["release_date"],
+            "actual": holdout["vote_average"].astype(np.float64),
+            "vote_count": holdout["vote_count"].astype(np.int64),
+        }
+    )
+    for situation in SITUATIONS:
+        predicted = model.predict(holdout, situation=situation, threads=threads)
+        for column in ("prediction", "low", "high"):
+            predictions[f"{situation}_{column}"] = predicted[column]
+    return predictions.reset_index(drop=True)
+
+
+def figures_of(predictions: pd.DataFrame, situation: Situation) -> dict[str, float]:
+    """Return the ``figures`` of one situation of ``Evaluation.predictions``, or of some of its films."""
+    columns = ("actual", f"{situation}_prediction", f"{situation}_low", f"{situation}_high")
+    actual, predicted, low, high = (predictions[column].to_numpy(dtype=np.float64) for column in columns)
+    return figures(actual, predicted, low=low, high=high)
 
 
 def figures(
@@ -169,6 +184,21 @@ def figures(
         result["interval_coverage"] = float(np.mean((low <= actual) & (actual <= high)))
         result["interval_width"] = float(np.mean(high - low))
     return result
+
+
+def mean_baselines(before: pd.DataFrame, holdout: pd.DataFrame) -> dict[str, Floats]:
+    """Return what BASELINES, the two means of the films trained on, would predict of the others, in their order.
+
+    The genre mean is the mean over the film's genres of each genre's mean; the global one for a film without a
+    genre that the training films have.
+    """
+    overall = float(before["vote_average"].mean())
+    by_genre = before.explode("genres").groupby("genres")["vote_average"].mean().to_dict()
+    known = [[by_genre[genre] for genre in sorted(set(genres)) if genre in by_genre] for genres in holdout["genres"]]
+    return {
+        "global_mean": np.full(len(holdout), overall),
+        "genre_mean": np.array([float(np.mean(means)) if means else overall for means in known], dtype=np.float64),
+    }
 
 
 def compare(new: pd.DataFrame, old: pd.DataFrame) -> Comparison:
@@ -198,18 +228,3 @@ def hold_out_from_json(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
 
 def _rmse(errors: Floats) -> float:
     return float(np.sqrt(np.mean(errors**2)))
-
-
-def _baselines(before: pd.DataFrame, holdout: pd.DataFrame) -> dict[str, Floats]:
-    """Return what the two means of the training films would predict.
-
-    The genre mean is the mean over the film's genres of each genre's mean; the global one for a film without a
-    genre that the training films have.
-    """
-    overall = float(before["vote_average"].mean())
-    by_genre = before.explode("genres").groupby("genres")["vote_average"].mean().to_dict()
-    known = [[by_genre[genre] for genre in sorted(set(genres)) if genre in by_genre] for genres in holdout["genres"]]
-    return {
-        "global_mean": np.full(len(holdout), overall),
-        "genre_mean": np.array([float(np.mean(means)) if means else overall for means in known], dtype=np.float64),
-    }
