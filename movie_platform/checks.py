@@ -5,25 +5,31 @@ look like stands in `schemas`; how bad an error must be is decided here, as a co
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from scipy.stats import chi2
 
 from movie_platform.daily import DayCheck, DayOutput, Verdict
 from movie_platform.partitions import Window, inference_window, training_window
 from movie_platform.presentation import table
 from movie_platform.rating_model.bundle import Bundle
+from movie_platform.rating_model.drift import Profile, Shift
 from movie_platform.rating_model.evaluation import Evaluation
+from movie_platform.rating_model.films import MIN_VOTES, complete
+from movie_platform.rating_model.outcomes import LEVEL, Outcomes, figures_by_age
 from movie_platform.releases import Decision
 from movie_platform.schemas import (
     DECISIONS,
     FILMS,
     HOLD_OUT,
     METRICS,
+    OUTCOMES,
     PREDICTED_RATINGS,
     RAW_ITEMS,
     violations,
@@ -40,8 +46,20 @@ TOLERATED_REFUSALS = 0.05
 """Share of a day's items that preprocessing may refuse."""
 THIN_UNTIL = date(1930, 1, 1)
 """A window that ends before may have no film at all with enough votes; every later one has some."""
+SHIFTED = 0.25
+"""The population stability index from which a distribution counts as another one; see `rating_model.drift`."""
+CHANCE = 0.001
+"""How probable an index may at most be without any shift, so that a few films raise no alarm."""
+FEWEST_COMPARED = 100
+"""Fewer films say nothing about a distribution."""
+LEAST_COVERAGE = 0.7
+FEWEST_OUTCOMES = 200
+"""With so many, and intervals that hold what they say, less coverage has a chance below one in a thousand."""
+COVERAGE_AGE = 30
+"""The days before release of the forecasts whose intervals are watched."""
 
 _EXAMPLES = 3
+_SHOWN_SHIFTS = 10
 _WindowOf = Callable[[date], Window]
 
 
@@ -307,14 +325,24 @@ CHAMPION_BUNDLE = [
 ]
 
 
+@dataclass(frozen=True)
+class PredictedFacts:
+    """What the checks of `predicted_ratings` need to know."""
+
+    films: pd.DataFrame
+    """All that were to be predicted, as preprocessed."""
+    bundle: Bundle
+    """By which they were."""
+
+
 def _predictions_schema(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
     return _schema_verdict({"predictions": (PREDICTED_RATINGS, output.value)})
 
 
 def _every_film(day: date, output: DayOutput) -> Verdict:
     table: pd.DataFrame = output.value
-    asked: set[int] = output.facts
-    answered = set(table["id"])
+    facts: PredictedFacts = output.facts
+    asked, answered = set(facts.films["id"]), set(table["id"])
     missing, surplus = asked - answered, answered - asked
     later = table["release_date"] > pd.Timestamp(day)
     asked_wrongly = int((later & (table["situation"] != "unreleased")).sum())
@@ -323,6 +351,63 @@ def _every_film(day: date, output: DayOutput) -> Verdict:
         summary=f"{len(asked) - len(missing):,} of {len(asked):,} upcoming films have a prediction, and {len(surplus)} "
         f"others; {asked_wrongly} films of after {day} were asked as released.",
         evidence={"films": len(asked), "missing": len(missing), "still to be released": int(later.sum())},
+    )
+
+
+def _drift(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    facts: PredictedFacts = output.facts
+    profile: Profile | None = getattr(facts.bundle.metadata, "profile", None)
+    if profile is None:
+        return Verdict(passed=True, summary="The bundle has no profile of the films it was trained on to compare with.")
+    films, model = facts.films, facts.bundle.model
+    seen = (films["vote_count"] >= MIN_VOTES).to_numpy()
+    number = int(seen.sum())
+    if number < FEWEST_COMPARED:
+        return Verdict(
+            passed=True,
+            summary=f"Only {number} films have at least {MIN_VOTES} votes: {FEWEST_COMPARED} are needed to compare.",
+        )
+    names = model.encoder.feature_names
+    matrix = model.encoder.encode(complete(films), released=np.zeros(len(films), dtype=bool))
+    predictions = model.predict(films, situation="unreleased")["prediction"].to_numpy()
+    shifts = profile.compare(names, matrix[seen], predictions[seen])
+    shifted = [name for name, shift in shifts.items() if shift.psi > _limit(shift, profile.films, number)]
+    summary = f"{number:,} films with at least {MIN_VOTES} votes, beside {profile.films:,} of training"
+    largest = ", ".join(f"{name} ({shifts[name].psi:.2f})" for name in (shifted or list(shifts)[:1])[:_EXAMPLES])
+    more = f" and {len(shifted) - _EXAMPLES} more" if len(shifted) > _EXAMPLES else ""
+    return Verdict(
+        passed=not shifted,
+        summary=f"{summary}: {largest}{more} {'have shifted' if len(shifted) > 1 else 'has shifted'}."
+        if shifted
+        else f"{summary}: nothing has shifted, the largest index is that of {largest}.",
+        evidence={
+            "films compared": number,
+            "films of training": profile.films,
+            "largest shifts": _shifts_table(shifts),
+            "largest shifts, films with fewer votes included": _shifts_table(
+                profile.compare(names, matrix, predictions)
+            ),
+        },
+    )
+
+
+def _limit(shift: Shift, films_then: int, films_now: int) -> float:
+    """The index from which a distribution has shifted, above what so few films reach by chance."""
+    by_chance = chi2.isf(CHANCE, len(shift.bins) - 1) * (1 / films_then + 1 / films_now)
+    return max(SHIFTED, float(by_chance))
+
+
+def _shifts_table(shifts: Mapping[str, Shift]) -> dg.MetadataValue[Any]:
+    return table(
+        {
+            "compared": name,
+            "stability index": shift.psi,
+            "shares in training and now": "; ".join(
+                f"{bin_}: {then:.1%}, {now:.1%}"
+                for bin_, then, now in zip(shift.bins, shift.then, shift.now, strict=True)
+            ),
+        }
+        for name, shift in list(shifts.items())[:_SHOWN_SHIFTS]
     )
 
 
@@ -336,5 +421,56 @@ PREDICTED = [
         name="every_film",
         description="Every upcoming film has a prediction, and none released after the day was asked with votes.",
         examine=_every_film,
+    ),
+    DayCheck(
+        name="drift",
+        description=f"Asked as unreleased, the films with at least {MIN_VOTES} votes are like the newest of training: "
+        f"no feature's population stability index, nor the predictions', is above {SHIFTED} and beyond chance. "
+        "A warning.",
+        examine=_drift,
+        blocking=False,
+    ),
+]
+
+
+def _outcomes_schema(day: date, output: DayOutput) -> Verdict:
+    outcomes: Outcomes = output.facts
+    if outcomes.table.empty:
+        return Verdict(passed=True, summary="There are no outcomes yet.", evidence={"rows of outcomes": 0})
+    verdict = _schema_verdict({"outcomes": (OUTCOMES, outcomes.table)})
+    later = int((outcomes.table["release_date"] > pd.Timestamp(day)).sum())
+    if verdict.passed and later:
+        return Verdict(passed=False, summary=f"{later} of the films are released after {day}.")
+    return verdict
+
+
+def _coverage(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
+    outcomes: Outcomes = output.facts
+    found = figures_by_age(outcomes.table)[COVERAGE_AGE]
+    summary = f"{found['films']:,} films have an outcome of their forecast of {COVERAGE_AGE} days before release"
+    if found["films"] < FEWEST_OUTCOMES:
+        return Verdict(passed=True, summary=f"{summary}: {FEWEST_OUTCOMES} are needed to judge the intervals.")
+    coverage = found["interval_coverage"]
+    return Verdict(
+        passed=coverage >= LEAST_COVERAGE,
+        summary=f"{summary}; the {LEVEL:.0%} interval held {coverage:.1%} of them, at least {LEAST_COVERAGE:.0%} is "
+        "expected.",
+        evidence=found,
+    )
+
+
+OUTCOME_CHECKS = [
+    DayCheck(
+        name="schema",
+        description="Each film and age of forecast once, forecast so many days before the release, and released up to "
+        "the day; ratings and intervals within 0..10 and in order (Pandera).",
+        examine=_outcomes_schema,
+    ),
+    DayCheck(
+        name="coverage",
+        description=f"Of at least {FEWEST_OUTCOMES} forecasts, {COVERAGE_AGE} days before release, the intervals held "
+        f"at least {LEAST_COVERAGE:.0%}. A warning.",
+        examine=_coverage,
+        blocking=False,
     ),
 ]

@@ -6,8 +6,8 @@ version, data version and provenance are those that Dagster itself would write. 
 `test_daily` and `test_backfill` fail when an upgrade changes what is used here. Nothing else belongs here.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -32,6 +32,7 @@ __all__ = [
     "check_target",
     "materialization_events",
     "range_tags",
+    "recorded_times",
     "recorded_versions",
 ]
 
@@ -74,6 +75,29 @@ def recorded_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> d
     return {
         date.fromisoformat(day): found[DATA_VERSION_TAG] for day, found in tags.items() if DATA_VERSION_TAG in found
     }
+
+
+def recorded_times(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, name: str, days: Iterable[date]
+) -> dict[date, datetime]:
+    """The timestamp that the newest record of each of these days has under `name` in its metadata; two queries.
+
+    Days without a record, or whose record has no such timestamp, are left out. Raises for more than 10,000 days.
+    """
+    newest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, partitions={day.isoformat() for day in days}
+    )
+    if not newest:
+        return {}
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=list(newest.values())), limit=len(newest)
+    ).records
+    times = {}
+    for record in records:
+        found = record.asset_materialization.metadata.get(name) if record.asset_materialization else None
+        if isinstance(found, dg.TimestampMetadataValue) and record.partition_key is not None:
+            times[date.fromisoformat(record.partition_key)] = datetime.fromtimestamp(found.value, UTC)
+    return times
 
 
 def check_target(context: dg.OutputContext, day: date) -> AssetCheckEvaluationTargetMaterializationData | None:

@@ -15,6 +15,7 @@ from pandera.errors import SchemaErrors
 
 from movie_platform.rating_model.evaluation import BASELINES
 from movie_platform.rating_model.films import SITUATIONS
+from movie_platform.rating_model.outcomes import AGES, MIN_OUTCOME_VOTES
 from movie_platform.tmdb.reference import GENRES, LANGUAGES
 
 GENRE_NAMES = frozenset(GENRES.values())
@@ -116,6 +117,33 @@ PREDICTED_RATINGS = pa.DataFrameSchema(
         "bundle_partition": pa.Column("datetime64", coerce=True),
     },
     checks=pa.Check(_interval_holds_prediction, error="low <= prediction <= high"),
+    strict=True,
+)
+
+OUTCOMES = pa.DataFrameSchema(
+    {
+        "id": pa.Column("int64", pa.Check.gt(0)),
+        "release_date": pa.Column("datetime64", coerce=True),
+        "days_before": pa.Column("int64", pa.Check.isin(AGES)),
+        "forecast_day": pa.Column("datetime64", coerce=True),
+        "bundle_partition": pa.Column("datetime64", coerce=True),
+        **{name: pa.Column("float64", RATING) for name in ("prediction", "low", "high", "actual")},
+        "vote_count": pa.Column("int64", pa.Check.ge(MIN_OUTCOME_VOTES)),
+    },
+    checks=[
+        pa.Check(_interval_holds_prediction, error="low <= prediction <= high"),
+        pa.Check(
+            lambda frame: frame["release_date"] - frame["forecast_day"] == pd.to_timedelta(frame["days_before"], "D"),
+            error="the forecast is of so many days before the release",
+        ),
+        pa.Check(
+            lambda frame: frame["bundle_partition"] <= frame["forecast_day"],
+            error="the bundle is not of a later day than the forecast",
+        ),
+        pa.Check(
+            lambda frame: ~frame.duplicated(["id", "days_before"]), error="each film has one forecast of each age"
+        ),
+    ],
     strict=True,
 )
 

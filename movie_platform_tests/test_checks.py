@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -16,17 +18,22 @@ from movie_platform.assets import ASSETS
 from movie_platform.checks import (
     CHAMPION_BUNDLE,
     METRICS_CHECKS,
+    OUTCOME_CHECKS,
     PREDICTED,
     PREPROCESSED_MOVIES,
     PREPROCESSED_UPCOMING_MOVIES,
     RAW_MOVIES,
     RAW_UPCOMING_MOVIES,
     TRAINED_BUNDLE,
+    PredictedFacts,
 )
 from movie_platform.daily import DayCheck, DayOutput, Verdict
 from movie_platform.partitions import Window, inference_window, training_window
 from movie_platform.rating_model.bundle import Bundle
+from movie_platform.rating_model.drift import Profile
 from movie_platform.rating_model.evaluation import Evaluation, evaluate
+from movie_platform.rating_model.films import complete
+from movie_platform.rating_model.outcomes import Outcomes
 from movie_platform.releases import Decision, champion_of
 from movie_platform.tmdb.catalogue import synthetic_films
 from movie_platform.tmdb.collection import Collection, Gap
@@ -97,7 +104,8 @@ def test_the_checks_of_every_asset_and_which_of_them_block():
         "trained_bundle": {"loads_and_repeats": True},
         "metrics": {"schema": True, "hold_out_unseen": True, "beats_baselines": False},
         "champion_bundle": {"schema": True, "released": False},
-        "predicted_ratings": {"schema": True, "every_film": True},
+        "predicted_ratings": {"schema": True, "every_film": True, "drift": False},
+        "prediction_outcomes": {"schema": True, "coverage": False},
     }
 
 
@@ -301,9 +309,15 @@ def test_no_film_at_all_passes_only_in_an_early_window_that_had_no_items():
 # --- the bundle -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
+@cache
+def golden() -> Bundle:
+    """One of the first format, whose bundles have no profile."""
     return Bundle.from_bytes(GOLDEN.read_bytes())
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return golden()
 
 
 def test_a_bundle_that_repeats_its_predictions_passes(bundle: Bundle):
@@ -499,15 +513,20 @@ def predicted() -> pd.DataFrame:
     )
 
 
+def of_films(table: pd.DataFrame, *ids: int) -> DayOutput:
+    """The predictions, when films with these ids were to be predicted by a bundle that has no profile."""
+    return DayOutput(value=table, facts=PredictedFacts(films=pd.DataFrame({"id": ids}), bundle=golden()))
+
+
 def test_a_prediction_for_every_film_passes():
     """A film released on the day itself may have been asked with its votes."""
     for check in PREDICTED:
-        verdict = check.evaluate(DAY, DayOutput(value=predicted(), facts={7, 8, 9})).verdict
+        verdict = check.evaluate(DAY, of_films(predicted(), 7, 8, 9)).verdict
         assert verdict.passed, verdict.summary
 
 
 def test_an_upcoming_film_without_a_prediction_is_refused():
-    verdict = examine(PREDICTED, "every_film", DayOutput(value=predicted(), facts={7, 8, 9, 10}))
+    verdict = examine(PREDICTED, "every_film", of_films(predicted(), 7, 8, 9, 10))
     assert not verdict.passed
     assert verdict.summary.startswith("3 of 4 upcoming films have a prediction")
     assert verdict.evidence == {"films": 4, "missing": 1, "still to be released": 1}
@@ -516,12 +535,161 @@ def test_an_upcoming_film_without_a_prediction_is_refused():
 def test_a_later_film_that_was_asked_as_released_is_refused():
     """Whatever votes it has: on the day, nobody had seen it."""
     table = predicted().assign(situation="released")
-    verdict = examine(PREDICTED, "every_film", DayOutput(value=table, facts={7, 8, 9}))
+    verdict = examine(PREDICTED, "every_film", of_films(table, 7, 8, 9))
     assert not verdict.passed
     assert verdict.summary.endswith(f"1 films of after {DAY} were asked as released.")
 
 
 def test_predictions_out_of_bounds_are_refused():
-    verdict = examine(PREDICTED, "schema", DayOutput(value=predicted().assign(high=21.0), facts={7, 8, 9}))
+    verdict = examine(PREDICTED, "schema", of_films(predicted().assign(high=21.0), 7, 8, 9))
     assert not verdict.passed
     assert "high: in_range(0, 10) does not hold for 21.0" in verdict.summary
+
+
+# --- drift ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def newest() -> pd.DataFrame:
+    """Films that the profile is of: those of the hold-out, which the model has not seen."""
+    films = example_films()
+    return films[films["release_date"] >= "2015-01-01"].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def profiled(evaluation: Evaluation, newest: pd.DataFrame) -> Bundle:
+    model = evaluation.model
+    matrix = model.encoder.encode(complete(newest), released=np.zeros(len(newest), dtype=bool))
+    predictions = model.predict(newest, situation="unreleased")["prediction"].to_numpy()
+    bundle = Bundle.make(model, partition=DAY, code_version="abc", days_used=[DAY])
+    profile = Profile.of(model.encoder.feature_names, matrix, predictions)
+    return replace(bundle, metadata=bundle.metadata.model_copy(update={"profile": profile}))
+
+
+def drift(films: pd.DataFrame, bundle: Bundle) -> Verdict:
+    return examine(PREDICTED, "drift", DayOutput(value=None, facts=PredictedFacts(films=films, bundle=bundle)))
+
+
+def test_films_like_those_of_training_have_not_drifted(profiled: Bundle, newest: pd.DataFrame):
+    verdict = drift(newest, profiled)
+    assert verdict.passed
+    assert verdict.summary.startswith(f"{len(newest)} films with at least 10 votes, beside {len(newest)} of training: ")
+    assert "nothing has shifted" in verdict.summary
+    assert len(verdict.evidence["largest shifts"].records) == 10
+
+
+def test_drift_is_named_with_its_index_the_largest_first(profiled: Bundle, newest: pd.DataFrame):
+    changed = newest.assign(
+        genres=pd.Series([["Horror"]] * len(newest), index=newest.index, dtype=object), original_language="ja"
+    )
+    verdict = drift(changed, profiled)
+    assert not verdict.passed
+    assert "language ja (" in verdict.summary
+    assert "genre Horror (" in verdict.summary
+    assert verdict.summary.endswith(" have shifted.")
+    first = verdict.evidence["largest shifts"].records[0].data
+    assert first["stability index"] > 0.25
+    assert first["compared"] in verdict.summary
+
+
+def test_predictions_that_moved_have_drifted(profiled: Bundle, newest: pd.DataFrame):
+    """Though hardly any feature has: each film with words that the model thinks highly of."""
+    verdict = drift(newest.assign(overview="A masterpiece, a masterpiece of love and war."), profiled)
+    assert not verdict.passed
+    assert "prediction" in {row.data["compared"] for row in verdict.evidence["largest shifts"].records[:4]}
+
+
+def test_films_with_too_few_votes_to_learn_from_do_not_raise_the_warning(profiled: Bundle, newest: pd.DataFrame):
+    """They differ every day, so it would never go out; the evidence shows them."""
+    others = newest.assign(
+        genres=pd.Series([["Horror"]] * len(newest), index=newest.index, dtype=object),
+        original_language="ja",
+        vote_count=9,
+    )
+    verdict = drift(pd.concat([newest, others], ignore_index=True), profiled)
+    assert verdict.passed
+    shown = verdict.evidence["largest shifts, films with fewer votes included"].records[0].data
+    assert shown["stability index"] > 0.25
+
+
+def test_votes_and_popularity_do_not_matter(profiled: Bundle, newest: pd.DataFrame):
+    """As long as the films have enough votes: all are asked about as unreleased."""
+    changed = newest.assign(vote_count=10**6, popularity=10.0**6, release_date=pd.Timestamp("2026-04-01"))
+    shown = {row.data["compared"] for row in drift(changed, profiled).evidence["largest shifts"].records}
+    assert not shown & {"votes", "popularity", "release year", "release time", "release month", "day of the year"}
+
+
+def test_few_films_are_not_compared(profiled: Bundle, newest: pd.DataFrame):
+    verdict = drift(newest.head(99).assign(genres=pd.Series([["Horror"]] * 99, dtype=object)), profiled)
+    assert verdict.passed
+    assert verdict.summary == "Only 99 films have at least 10 votes: 100 are needed to compare."
+
+
+def test_what_a_hundred_films_differ_in_by_chance_is_no_drift(profiled: Bundle, newest: pd.DataFrame):
+    """Some index is above 0.25 in such samples."""
+    verdicts = [drift(newest.sample(100, replace=True, random_state=seed), profiled) for seed in range(30)]
+    assert sum(not verdict.passed for verdict in verdicts) <= 1
+
+
+def test_a_bundle_without_a_profile_is_not_compared(bundle: Bundle, newest: pd.DataFrame):
+    verdict = drift(newest, bundle)
+    assert verdict.passed
+    assert verdict.summary == "The bundle has no profile of the films it was trained on to compare with."
+
+
+# --- outcomes -------------------------------------------------------------------------------------
+
+
+def outcomes(count: int = 1, *, inside: int = 0, **changed: Any) -> DayOutput:
+    """So many films released on the day, of which the interval held the ratings of the first ones."""
+    table = pd.DataFrame(
+        {
+            "id": range(1, count + 1),
+            "release_date": pd.Timestamp(DAY),
+            "days_before": 30,
+            "forecast_day": pd.Timestamp(DAY) - pd.Timedelta(days=30),
+            "bundle_partition": pd.Timestamp(DAY) - pd.Timedelta(days=40),
+            "prediction": 6.0,
+            "low": 5.0,
+            "high": 7.0,
+            "actual": [6.5 if number < inside else 8.0 for number in range(count)],
+            "vote_count": 50,
+            **changed,
+        }
+    )
+    return DayOutput(value={}, facts=Outcomes(table=table, left_out={}))
+
+
+def test_outcomes_pass_and_so_does_having_none_yet():
+    for output in (outcomes(3, inside=2), outcomes(0)):
+        for check in OUTCOME_CHECKS:
+            verdict = check.evaluate(DAY, output).verdict
+            assert verdict.passed, verdict.summary
+
+
+def test_a_film_that_is_not_out_yet_is_refused():
+    later = pd.Timestamp(DAY) + pd.Timedelta(days=1)
+    output = outcomes(2, release_date=later, forecast_day=later - pd.Timedelta(days=30))
+    verdict = examine(OUTCOME_CHECKS, "schema", output)
+    assert not verdict.passed
+    assert verdict.summary == f"2 of the films are released after {DAY}."
+
+
+def test_an_outcome_that_cannot_be_is_refused():
+    verdict = examine(OUTCOME_CHECKS, "schema", outcomes(2, actual=21.0))
+    assert not verdict.passed
+    assert verdict.summary.startswith("outcomes: actual: in_range(0, 10) does not hold for 21.0")
+
+
+@pytest.mark.parametrize(("count", "inside", "passed"), [(200, 140, True), (200, 139, False), (199, 0, True)])
+def test_intervals_that_hold_too_little_are_a_warning(count: int, inside: int, passed: bool):
+    """From 200 films on, below 70 %."""
+    verdict = examine(OUTCOME_CHECKS, "coverage", outcomes(count, inside=inside))
+    assert verdict.passed is passed
+    assert verdict.summary.startswith(f"{count} films have an outcome of their forecast of 30 days before release")
+    assert ("69.5%" in verdict.summary) is not passed
+
+
+def test_other_ages_of_forecast_do_not_count_for_the_coverage():
+    output = outcomes(500, days_before=1, forecast_day=pd.Timestamp(DAY) - pd.Timedelta(days=1))
+    assert examine(OUTCOME_CHECKS, "coverage", output).passed

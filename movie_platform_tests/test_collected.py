@@ -185,6 +185,7 @@ def test_days_complete_although_a_tenth_of_the_requests_fail_and_pages_drift(ins
     assert any(day["queries read again"] for day in raw_days), "a day in this range drifts"
     assert "HTTP 50" in " ".join(day["retries by reason"] for day in raw_days)
     assert all(time.time() - 60 < day["fetched at"] < time.time() for day in raw_days)
+    assert all(day["as of"] == day["fetched at"] for day in raw_days), "the API answers with today's votes"
 
     assert api.most_connections <= 16
     assert holding_token(tmp_path) == []

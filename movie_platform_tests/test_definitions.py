@@ -78,6 +78,7 @@ def test_the_assets_their_groups_and_kinds():
         "metrics": ("model", {"pandas", "json"}),
         "champion_bundle": ("model", {"json"}),
         "predicted_ratings": ("predicted", {"lightgbm", "parquet"}),
+        "prediction_outcomes": ("predicted", {"pandas", "json"}),
     }
 
 
@@ -106,6 +107,7 @@ def test_assets_of_different_sources_have_different_code_versions():
         {"trained_bundle", "metrics"},
         {"champion_bundle"},
         {"predicted_ratings"},
+        {"prediction_outcomes"},
     ]
     versions = [{SPECS[name].code_version for name in group} for group in groups]
     assert all(len(of_group) == 1 for of_group in versions)
@@ -154,6 +156,7 @@ def test_the_lineage_and_which_days_each_asset_reads():
         "metrics": {"preprocessed_movies": (-25, 0), "trained_bundle": (0, 0)},
         "champion_bundle": {"trained_bundle": (0, 0), "metrics": (0, 0), "champion_bundle": (-1, -1)},
         "predicted_ratings": {"preprocessed_upcoming_movies": (0, 0), "champion_bundle": (0, 0)},
+        "prediction_outcomes": {"preprocessed_upcoming_movies": (0, 0), "predicted_ratings": (0, 0)},
     }
 
 

@@ -82,6 +82,7 @@ def test_every_asset_of_every_day_is_recorded_and_has_its_file(finished):
             "metrics": ".json",
             "champion_bundle": ".json",
             "predicted_ratings": ".parquet",
+            "prediction_outcomes": ".json",
         }.items()
     }
     assert expected | {"champion.json", pointer.path} <= set(content(folder))
@@ -107,6 +108,7 @@ def test_everything_says_that_it_is_synthetic(finished):
         assert films_from_parquet(storage.get(f"preprocessed_movies/{day}.parquet"))["synthetic"].all()
         assert read_predictions(storage.get(f"predicted_ratings/{day}.parquet"))["synthetic"].all()
         assert json.loads(storage.get(f"metrics/{day}.json"))["synthetic"] is True
+        assert json.loads(storage.get(f"prediction_outcomes/{day}.json"))["synthetic"] is True
         assert decision(folder, day).synthetic
 
 
@@ -252,6 +254,27 @@ def test_another_source_is_not_mixed_into_the_training(instance, data, tmp_path)
     result = run_platform(instance, str(data), DAYS[1], DAYS[1], catalogue=str(catalogue))
     assert not result.success
     assert "use another MOVIE_PLATFORM_STORAGE" in failures(instance, result)
+
+
+@pytest.mark.parametrize("first", ["synthetic", "real"])
+def test_films_of_another_source_are_not_predicted(instance, data, tmp_path, first: str):
+    """By a bundle of invented films, nor invented films by a bundle of real ones: it says what to do instead."""
+    catalogue = tmp_path / "films.jsonl"
+    real = [{**film, "id": film["id"] % 10**8, "synthetic": False} for film in synthetic_films(date(2026, 1, 2))]
+    catalogue.write_text("".join(json.dumps(film) + "\n" for film in real))
+    sources = {"synthetic": None, "real": str(catalogue)}
+    (other,) = sources.keys() - {first}
+    assert run_platform(instance, str(data), DAYS[0], DAYS[0], catalogue=sources[first]).success
+    kept = decision(data, DAYS[0]).model_copy(update={"partition": date(2026, 1, 2), "released": False})
+    (data / f"champion_bundle/{DAYS[1]}.json").write_text(kept.model_dump_json())
+
+    films = ["raw_upcoming_movies", "preprocessed_upcoming_movies", "predicted_ratings"]
+    result = run_platform(instance, str(data), DAYS[1], DAYS[1], catalogue=sources[other], assets=films)
+    assert not result.success
+    said = failures(instance, result)
+    assert f"the bundle in force, of {DAYS[0]}, was trained on" in said
+    assert "another MOVIE_PLATFORM_STORAGE" in said
+    assert recorded(instance, "predicted_ratings") == [DAYS[0]]
 
 
 def test_a_bundle_is_not_judged_by_the_figures_of_another_one(instance, data):

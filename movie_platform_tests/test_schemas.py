@@ -19,6 +19,7 @@ from movie_platform.schemas import (
     FILMS,
     HOLD_OUT,
     METRICS,
+    OUTCOMES,
     PREDICTED_RATINGS,
     PREDICTED_RATINGS_COLUMNS,
     RAW_ITEMS,
@@ -60,6 +61,24 @@ def predictions() -> pd.DataFrame:
             "bundle_sha256": ["ab" * 32] * 3,
             "bundle_partition": pd.to_datetime(["2026-01-05"] * 3),
             "synthetic": [False] * 3,
+        }
+    )
+
+
+def outcomes() -> pd.DataFrame:
+    """One film with its forecasts of all ages, and another one with a single one."""
+    return pd.DataFrame(
+        {
+            "id": [7, 7, 7, 8],
+            "release_date": pd.to_datetime(["2026-04-01"] * 3 + ["2026-04-02"]),
+            "days_before": [90, 30, 1, 1],
+            "forecast_day": pd.to_datetime(["2026-01-01", "2026-03-02", "2026-03-31", "2026-04-01"]),
+            "bundle_partition": pd.to_datetime(["2026-01-01", "2026-03-01", "2026-03-01", "2026-03-01"]),
+            "prediction": [6.5, 6.5, 6.6, 0.0],
+            "low": [5.5, 5.5, 5.6, 0.0],
+            "high": [7.5, 7.5, 7.6, 0.0],
+            "actual": [7.0, 7.0, 7.0, 10.0],
+            "vote_count": [50, 50, 50, 5000],
         }
     )
 
@@ -118,6 +137,10 @@ def test_films_may_lack_what_tmdb_may_lack():
     assert violations(FILMS, table) == []
 
 
+def test_outcomes_are_accepted():
+    assert violations(OUTCOMES, outcomes()) == []
+
+
 def test_predictions_are_accepted():
     assert violations(PREDICTED_RATINGS, predictions()) == []
     assert list(predictions().columns) == PREDICTED_RATINGS_COLUMNS.names
@@ -145,7 +168,7 @@ def test_decisions_are_accepted(table: pd.DataFrame):
 # --- what is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schema", [RAW_ITEMS, FILMS, PREDICTED_RATINGS, HOLD_OUT, METRICS, DECISIONS])
+@pytest.mark.parametrize("schema", [RAW_ITEMS, FILMS, PREDICTED_RATINGS, OUTCOMES, HOLD_OUT, METRICS, DECISIONS])
 def test_a_table_without_rows_is_refused(schema: pa.DataFrameSchema):
     """Every later figure would be about nothing."""
     empty = pd.DataFrame({name: [] for name in schema.columns})
@@ -228,6 +251,7 @@ def test_a_rating_outside_0_to_10_is_refused(value: float, evaluation: Evaluatio
     cases = [
         (FILMS, films(), ["vote_average"]),
         (PREDICTED_RATINGS, predictions(), ["prediction", "low", "high"]),
+        (OUTCOMES, outcomes(), ["prediction", "low", "high", "actual"]),
         (
             HOLD_OUT,
             evaluation.predictions,
@@ -260,7 +284,7 @@ def test_one_film_twice_is_refused(evaluation: Evaluation):
 
 @pytest.mark.parametrize(
     ("schema", "make"),
-    [(FILMS, films), (PREDICTED_RATINGS, predictions), (DECISIONS, decision)],
+    [(FILMS, films), (PREDICTED_RATINGS, predictions), (OUTCOMES, outcomes), (DECISIONS, decision)],
 )
 def test_columns_are_exactly_those_of_the_schema(schema: pa.DataFrameSchema, make: Any):
     """Raw items aside, a column too many is as wrong as one that is missing."""
@@ -297,6 +321,29 @@ def test_predictions_are_accepted_exactly_if_they_are_ratings_in_order(values: l
 )
 def test_predictions_name_their_situation_and_their_bundle(column: str, value: Any):
     assert sentence(PREDICTED_RATINGS, with_value(predictions(), column, value)).startswith(f"{column}: ")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("id", 0, "id: "),
+        ("days_before", 7, "days_before: "),
+        ("vote_count", 49, "vote_count: greater_than_or_equal_to(50)"),
+        ("high", 6.4, "low <= prediction <= high"),
+        ("forecast_day", pd.Timestamp("2026-01-02"), "the forecast is of so many days before the release"),
+        ("release_date", pd.Timestamp("2026-03-31"), "the forecast is of so many days before the release"),
+        ("bundle_partition", pd.Timestamp("2026-01-03"), "the bundle is not of a later day than the forecast"),
+    ],
+)
+def test_an_impossible_outcome_is_refused(column: str, value: Any, said: str):
+    found = violations(OUTCOMES, with_value(outcomes(), column, value))
+    assert any(said in text for text in found), found
+
+
+def test_one_outcome_twice_is_refused():
+    """The same film with forecasts of several ages is not."""
+    twice = pd.concat([outcomes(), outcomes().head(1)], ignore_index=True)
+    assert "each film has one forecast of each age" in sentence(OUTCOMES, twice)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

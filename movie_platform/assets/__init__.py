@@ -6,6 +6,7 @@ is the same for all of them and belongs to `daily`, `checks` and `io_managers`.
 
 from movie_platform.assets.collected import raw_movies, raw_upcoming_movies
 from movie_platform.assets.model import champion_bundle, metrics, trained_bundle
+from movie_platform.assets.outcomes import prediction_outcomes
 from movie_platform.assets.predicted import predicted_ratings
 from movie_platform.assets.preprocessed import preprocessed_movies, preprocessed_upcoming_movies
 
@@ -18,6 +19,7 @@ ASSETS = [
     metrics,
     champion_bundle,
     predicted_ratings,
+    prediction_outcomes,
 ]
 
 __all__ = ["ASSETS"]

@@ -1,7 +1,7 @@
 """Collected assets: TMDB's items as they were received. Nothing is judged, changed or left out here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,15 @@ from movie_platform.settings import Source
 from movie_platform.tmdb.client import AuthenticationError, OutageError, TmdbError
 from movie_platform.tmdb.collection import Collection, Progress
 
+AS_OF = "as of"
+"""Under this name, the metadata of a collected day says of which moment its votes are."""
+
 _CODE = ("tmdb", "partitions.py")
+
+
+def end_of(day: date) -> datetime:
+    """The moment when a day is over, in UTC."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 @daily_asset(group="collected", kinds={"tmdb", "json"}, io_manager="json_lines", code=_CODE, checks=RAW_MOVIES)
@@ -29,7 +37,7 @@ def raw_movies(
 
     A cycle of 13 days walks back through windows of ten years, from twelve months before the day, so that 13 days
     together hold every film with enough votes (`MOVIE_PLATFORM_MIN_VOTE_COUNT`), those included that TMDB marks as
-    adult. TMDB answers with today's votes, whatever day is asked for; when it was fetched is in the metadata.
+    adult. TMDB answers with today's votes, whatever day is asked for; "as of" in the metadata says when that was.
     """
     collect = partial(tmdb.collect, min_vote_count=min_vote_count, include_adult=True)
     yield from _collect(context, tmdb.source, training_window, collect, RAW_MOVIES)
@@ -80,6 +88,8 @@ def _collect(
                 "dagster/row_count": len(collection.items),
                 "window": f"{window.first} to {window.last}",
                 "fetched at": dg.MetadataValue.timestamp(fetched_at),
+                # Only the synthetic catalogue knows the past; a file is taken to be of the moment it is read.
+                AS_OF: dg.MetadataValue.timestamp(end_of(day) if source is Source.SYNTHETIC else fetched_at),
                 "source": source.value,
                 "synthetic": source is Source.SYNTHETIC
                 or any(item.get("synthetic") is True for item in collection.items),

@@ -8,13 +8,13 @@ import dagster as dg
 import pandas as pd
 
 from movie_platform.assets.policy import daily_asset
-from movie_platform.checks import PREDICTED
+from movie_platform.checks import PREDICTED, PredictedFacts
 from movie_platform.daily import DayFailed, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs
 from movie_platform.presentation import table
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.films import situation_of
-from movie_platform.releases import Decision, read_released
+from movie_platform.releases import Champion, Decision, read_released
 from movie_platform.schemas import PREDICTED_RATINGS_COLUMNS
 from movie_platform.storage import ObjectNotFound, Storage
 
@@ -53,13 +53,14 @@ def predicted_ratings(
                 f"{error}, the bundle in force: materialize champion_bundle for {champion.partition}"
             ) from error
         films: pd.DataFrame = preprocessed_upcoming_movies[day]
+        if (films["synthetic"] != champion.synthetic).any():
+            raise DayFailed(_mixed(champion, day))
         predicted = bundle.model.predict(films, situation=situation_of(films, reference_day=day))
         result = (
             films.assign(
                 **{name: predicted[name] for name in ("situation", "prediction", "low", "high")},
                 bundle_sha256=champion.sha256,
                 bundle_partition=pd.Timestamp(champion.partition),
-                synthetic=films["synthetic"] | champion.synthetic,
             )
             .sort_values(["prediction", "id"], ascending=[False, True], ignore_index=True)
             .loc[:, PREDICTED_RATINGS_COLUMNS.names]
@@ -67,10 +68,10 @@ def predicted_ratings(
         upcoming = result[result["release_date"] > pd.Timestamp(day)]
         return DayOutput(
             value=result,
-            facts=set(films["id"]),
+            facts=PredictedFacts(films=films, bundle=bundle),
             metadata={
                 "dagster/row_count": len(result),
-                "synthetic": bool(result["synthetic"].any()),
+                "synthetic": champion.synthetic,
                 "bundle": f"{champion.partition} ({champion.sha256[:12]})",
                 "still to be released": len(upcoming),
                 "mean prediction": float(result["prediction"].mean()),
@@ -81,3 +82,13 @@ def predicted_ratings(
         )
 
     yield from materialize_days(context, make, PREDICTED)
+
+
+def _mixed(champion: Champion, day: date) -> str:
+    kinds = ("films of the built-in catalogue", "real films")
+    trained_on, asked = kinds if champion.synthetic else reversed(kinds)
+    return (
+        f"the bundle in force, of {champion.partition}, was trained on {trained_on}, and {day} has {asked}: it can say "
+        "nothing about them. Use another MOVIE_PLATFORM_STORAGE for one of the two, or make the days up to this one "
+        f"again with {asked}."
+    )

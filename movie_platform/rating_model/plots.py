@@ -1,6 +1,7 @@
-"""Pictures of an evaluation and of a model, as PNG bytes.
+"""Pictures of an evaluation, of a model and of what became of its forecasts, as PNG bytes.
 
-What belongs here: drawing, and the only use of matplotlib. What does not: computing figures (``evaluation``).
+What belongs here: drawing, and the only use of matplotlib. What does not: computing figures (``evaluation``,
+``outcomes``).
 
 The object interface only, never pyplot, which keeps state; nothing of the time or of matplotlib's version is
 written, so that equal figures have equal bytes.
@@ -13,6 +14,7 @@ from typing import Final
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,8 +23,16 @@ from matplotlib.ticker import MaxNLocator
 from movie_platform.rating_model.evaluation import Evaluation
 from movie_platform.rating_model.films import SITUATIONS
 from movie_platform.rating_model.model import RatingModel
+from movie_platform.rating_model.outcomes import AGES, LEVEL
 
-__all__ = ["feature_importance", "interval_coverage", "predicted_against_actual", "residuals_by_year"]
+__all__ = [
+    "coverage_over_time",
+    "errors_over_time",
+    "feature_importance",
+    "interval_coverage",
+    "predicted_against_actual",
+    "residuals_by_year",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,6 +40,8 @@ Floats = npt.NDArray[np.float64]
 _COLOURS: Final = {"unreleased": "#0072B2", "released": "#D55E00"}
 _MARKERS: Final = {"unreleased": "o", "released": "s"}
 _GREY: Final = "#555555"
+_AGE_COLOURS: Final = dict(zip(AGES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
+_AGE_MARKERS: Final = dict(zip(AGES, "os^", strict=True))
 
 
 def predicted_against_actual(evaluation: Evaluation) -> bytes:
@@ -127,6 +139,104 @@ def feature_importance(model: RatingModel, *, features: int = 15) -> bytes:
         axes.set(xlabel="share of the trees' gain (%)", title="What the predictions depend on most")
 
     return _png(draw)
+
+
+def errors_over_time(outcomes: pd.DataFrame) -> bytes:
+    """Draw RMSE and mean error by month of release, a line for each age of forecast; of an ``Outcomes.table``.
+
+    With standard errors where there are two films; that of the RMSE by the delta method. Raises ValueError without
+    any outcome.
+    """
+
+    def errors(films: pd.DataFrame) -> Floats:
+        return (films["prediction"] - films["actual"]).to_numpy(dtype=np.float64)
+
+    def root_mean_square(films: pd.DataFrame) -> tuple[float, float]:
+        squares = errors(films) ** 2
+        rmse = float(np.sqrt(np.mean(squares)))
+        return rmse, _standard_error(squares) / (2 * rmse) if rmse > 0 else 0.0
+
+    def mean(films: pd.DataFrame) -> tuple[float, float]:
+        return float(np.mean(errors(films))), _standard_error(errors(films))
+
+    def draw(figure: Figure) -> None:
+        above, below = figure.subplots(2, 1, sharex=True)
+        _by_month(above, outcomes, root_mean_square)
+        above.set(ylabel="RMSE (points)", ylim=(0, None))
+        above.set_title("Error of forecasts by month of release (bars: one standard error)")
+        below.axhline(0, color=_GREY, linewidth=1, linestyle="--")
+        _by_month(below, outcomes, mean)
+        below.set(xlabel="month of release", ylabel="predicted minus\nactual (points)")
+        _legend_of_ages(figure, above)
+
+    return _png(draw)
+
+
+def coverage_over_time(outcomes: pd.DataFrame) -> bytes:
+    """Draw how often the interval held the rating, by month of release and age of forecast; of an ``Outcomes.table``.
+
+    With standard errors. Raises ValueError without any outcome.
+    """
+
+    def share(films: pd.DataFrame) -> tuple[float, float]:
+        inside = 100.0 * films["actual"].between(films["low"], films["high"])
+        # Of a share, after adding two films of each kind (Agresti and Coull 1998), so that 100 % of few is not certain.
+        rough = (inside.sum() / 100 + 2) / (len(inside) + 4)
+        return float(inside.mean()), 100 * float(np.sqrt(rough * (1 - rough) / (len(inside) + 4)))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.axhline(100 * LEVEL, color=_GREY, linewidth=1, linestyle="--", label=f"aim: {LEVEL:.0%}")
+        _by_month(axes, outcomes, share, highest=100)
+        axes.set(xlabel="month of release", ylabel="ratings inside the interval (%)", ylim=(0, 105))
+        axes.set_title(f"Coverage of the forecasts' {LEVEL:.0%} interval (bars: one standard error)")
+        _legend_of_ages(figure, axes)
+
+    return _png(draw)
+
+
+def _by_month(
+    axes: Axes,
+    outcomes: pd.DataFrame,
+    measure: Callable[[pd.DataFrame], tuple[float, float]],
+    *,
+    highest: float = np.inf,
+) -> None:
+    """Draw a measure and its standard error for each month and age; months without films are gaps on the axis."""
+    if outcomes.empty:
+        raise ValueError("outcomes: there are none to draw")
+    months = outcomes["release_date"].dt.year * 12 + outcomes["release_date"].dt.month - 1
+    first, last = int(months.min()), int(months.max())
+    for number, age in enumerate(AGES):
+        of_age = outcomes["days_before"] == age
+        if not of_age.any():
+            continue
+        found = {month: measure(films) for month, films in outcomes[of_age].groupby(months[of_age])}
+        values, spreads = np.array(list(found.values())).T
+        axes.errorbar(
+            # Beside one another, so that the bars can be told apart.
+            np.array(list(found), dtype=np.float64) - first + 0.12 * (number - 1),
+            values,
+            yerr=np.array([spreads, np.minimum(spreads, highest - values)]),
+            color=_AGE_COLOURS[age],
+            marker=_AGE_MARKERS[age],
+            capsize=2,
+            label=f"{age}",
+        )
+    labels = [f"{month // 12}-{month % 12 + 1:02}" for month in range(first, last + 1)]
+    axes.set_xticks(range(len(labels)), labels, rotation=45)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+
+
+def _standard_error(values: Floats) -> float:
+    """That of the mean; 0 for a single value, which has none."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def _legend_of_ages(figure: Figure, axes: Axes) -> None:
+    """Beside the axes, since there may be a point anywhere."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, title="days before release", ncols=len(labels), loc="outside lower center")
 
 
 def _error_bars(axes: Axes, situation: str, positions: Floats, values: Floats, spread: Floats) -> None:
