@@ -6,7 +6,7 @@ BIN := .venv/bin
 DAGSTER_HOME ?= $(or $(shell sed -n 's/^DAGSTER_HOME=//p' .env 2>/dev/null),$(CURDIR)/.dagster)
 export DAGSTER_HOME
 
-.PHONY: help demo backfill ui serve bench-serving test check format lock clean
+.PHONY: help demo backfill ui serve bench-serving bench-model test check format lock clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,11 @@ serve: $(BIN)/.ready  ## Serve predictions and upcoming films on http://127.0.0.
 
 bench-serving: $(BIN)/.ready  ## Measure the service beside other ways to serve the model (needs wrk)
 	$(BIN)/python -m benchmarks.serving
+
+bench-model: $(BIN)/.ready  ## Measure the model on later films: CATALOGUE=films.jsonl.gz
+	$(if $(CATALOGUE),,$(error Name the films, one TMDB item a line: make bench-model CATALOGUE=films.jsonl.gz))
+	$(BIN)/python -m benchmarks.model_quality $(CATALOGUE:%=--catalogue "%") $(EVALUATE:%=--evaluate "%") \
+		--train-until "$(or $(TRAIN_UNTIL),2019-12-31)"
 
 test: $(BIN)/.ready  ## Run the tests
 	$(BIN)/python -m pytest -n auto

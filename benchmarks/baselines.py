@@ -77,7 +77,7 @@ def _plain(films: pd.DataFrame, situation: Situation) -> pd.DataFrame:  # noqa: 
     """Genres, language, release date, and the lengths of title and overview in characters."""
     return _genres_and_language(films).assign(
         year=films["release_date"].dt.year,
-        day_of_year=films["release_date"].dt.dayofyear,
+        day_of_year=films["release_date"].dt.day_of_year,
         title_length=films["title"].str.len(),
         overview_length=films["overview"].str.len(),
     )

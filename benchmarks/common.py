@@ -1,6 +1,8 @@
-"""What the benchmarks of predictions share: invented films, a bundle trained on them, and the time of a call."""
+"""What the benchmarks share: invented films, a bundle trained on them, the time of a call, the machine, the console."""
 
 import gc
+import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -10,17 +12,29 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import ValidationError
 from rich.console import Console
 
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.documents import what_is_wrong
 from movie_platform.rating_model.training import train
 from movie_platform_tests.rating_model.examples import example_films
 
-__all__ = ["TRAINING_FILMS", "bundle_of", "invented_films", "microseconds"]
+__all__ = [
+    "TRAINING_FILMS",
+    "bundle_of",
+    "describe_machine",
+    "figures_console",
+    "invented_films",
+    "microseconds",
+    "training_config",
+]
 
 _Result = TypeVar("_Result")
 _WORDS_KNOWN = 8_000
+_QUIET = 0.5
+_WIDTH = 120
 
 TRAINING_FILMS: dict[str, Any] = {"count": 6_000, "words": 40, "seed": 1}
 """The films that a bundle is trained on when none is given."""
@@ -60,3 +74,32 @@ def microseconds(calls: Sequence[Callable[[], _Result]]) -> tuple[npt.NDArray[np
         times.append(time.perf_counter_ns() - begun)
         results.append(result)
     return np.array(times) / 1000, results
+
+
+def describe_machine() -> str:
+    """Return how many cores there are and how busy they were before, and whether that spoils figures of time."""
+    busy = os.getloadavg()[0]
+    machine = f"{os.cpu_count()} cores; load average before: {busy:.1f}"
+    return machine if busy <= _QUIET else f"{machine}, so others were at work and the figures are not to be relied on"
+
+
+def figures_console() -> Console:
+    """Return standard output, never too narrow for a table of figures."""
+    console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)
+    return console
+
+
+def training_config(changes: Sequence[str]) -> TrainingConfig:
+    """Return the default configuration with such changes as "trees=200". Raises ValueError naming the field."""
+    fields: dict[str, Any] = {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        try:
+            fields[name] = json.loads(text)
+        except ValueError:  # a text
+            fields[name] = text
+    try:
+        return TrainingConfig.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(f"{what_is_wrong(error)}; write field=value with a field of TrainingConfig") from error

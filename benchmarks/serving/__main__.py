@@ -16,7 +16,6 @@ on standard error, the figures are on standard output.
 import argparse
 import json
 import math
-import os
 import signal
 import statistics
 import sys
@@ -33,14 +32,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import bundle_of, microseconds
+from benchmarks.common import bundle_of, describe_machine, microseconds
 from benchmarks.serving.contestants import CONSTANT, MLFLOW, SERVICE, film_of, films_to_ask, mlflow, services
 from benchmarks.serving.load import Load, LoadError, find_wrk, load
 from benchmarks.serving.servers import Server, ServerError, running
 from movie_platform.rating_model.rows import RowPrediction, RowPredictor
 
 _CONNECTIONS = _ONE, _MANY = 1, 16
-_QUIET = 0.5
 _FILMS = 64
 _FILMS_OF_BATCH = 1_000
 _BATCHES = 4
@@ -272,7 +270,7 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     find_wrk()
-    busy = os.getloadavg()[0]
+    machine = describe_machine()
     bundle = bundle_of(arguments.bundle, _PROGRESS)
     rows, films = RowPredictor(bundle.model), films_to_ask(_FILMS, seed=3)
     expected = [rows.predict(film_of(film)) for film in films]
@@ -295,9 +293,6 @@ def _run(arguments: argparse.Namespace) -> int:
     measured = {name: _of_all(found) for name, found in rounds.items()}
     streamed = _stream_of_all(streams)
     figures = _figures(float(np.median(times)), measured, streamed)
-    machine = f"{os.cpu_count()} cores; load average before: {busy:.1f}"
-    if busy > _QUIET:
-        machine += ", so others were at work and the figures are not to be relied on"
     if arguments.json:
         print(json.dumps(_document(machine, measured, streamed, figures), indent=1))  # noqa: T201
     else:
