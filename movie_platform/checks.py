@@ -19,7 +19,7 @@ from movie_platform.daily import DayCheck, DayOutput, Verdict
 from movie_platform.partitions import Window, inference_window, training_window
 from movie_platform.presentation import table
 from movie_platform.rating_model.bundle import Bundle
-from movie_platform.rating_model.drift import Profile, Shift
+from movie_platform.rating_model.drift import Shift
 from movie_platform.rating_model.evaluation import Evaluation
 from movie_platform.rating_model.films import MIN_VOTES, complete
 from movie_platform.rating_model.outcomes import LEVEL, Outcomes, figures_by_age
@@ -356,7 +356,7 @@ def _every_film(day: date, output: DayOutput) -> Verdict:
 
 def _drift(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
     facts: PredictedFacts = output.facts
-    profile: Profile | None = getattr(facts.bundle.metadata, "profile", None)
+    profile = facts.bundle.metadata.profile
     if profile is None:
         return Verdict(passed=True, summary="The bundle has no profile of the films it was trained on to compare with.")
     films, model = facts.films, facts.bundle.model

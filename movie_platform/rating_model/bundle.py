@@ -7,7 +7,9 @@ A bundle is a zip of exactly ``model.txt`` (LightGBM's text), ``encoder.json`` a
 stored without compression and with fixed times, so that equal content has equal bytes on every machine. Reading one
 runs no code that it brings.
 
-Format version 1 is the only one so far. A new version gets a number of its own, and keeps the old ones readable.
+Format version 2 has trees for each situation, earlier films of a series, weights by recency, and the profile of the
+newest films; version 1 has none of these and is read and written as it was. A new version gets a number of its own, and
+keeps the old ones readable.
 """
 
 import io
@@ -16,12 +18,13 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.documents import what_is_wrong
+from movie_platform.rating_model.drift import Profile
 from movie_platform.rating_model.encoder import Encoder
 from movie_platform.rating_model.intervals import Intervals
 from movie_platform.rating_model.model import RatingModel, TrainedOn
@@ -29,7 +32,15 @@ from movie_platform.rating_model.probes import PROBE_FILMS, Probe, probe_table
 
 __all__ = ["MAX_BYTES", "Bundle", "BundleError", "BundleMetadata"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+
+# What the newer fields are in a bundle that does not have them, and that it therefore is written without.
+_CONFIG_OF_VERSION_1: Final[dict[str, Any]] = {"max_series_films": 0, "recency_half_life": None}
+_NOT_IN_VERSION_1: Final[dict[str, Any]] = {
+    "first_released_tree": True,
+    "profile": True,
+    "config": set(_CONFIG_OF_VERSION_1),
+}
 
 # Far above what training makes (5 MiB in all), far below what would hurt to read.
 _MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 4 * 2**20, "metadata.json": 2**18}
@@ -55,7 +66,7 @@ class BundleMetadata(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     partition: date
     code_version: str = Field(min_length=1, description="The version of the sources that trained it.")
     config: TrainingConfig
@@ -65,6 +76,8 @@ class BundleMetadata(BaseModel):
     features: tuple[str, ...]
     intervals: Intervals
     probes: tuple[Probe, ...] = Field(min_length=1)
+    first_released_tree: int = Field(default=0, ge=0, description="See RatingModel.")
+    profile: Profile | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -106,6 +119,8 @@ class Bundle:
             features=model.encoder.feature_names,
             intervals=model.intervals,
             probes=probes,
+            first_released_tree=model.first_released_tree,
+            profile=model.profile,
         )
         return cls(model=model, metadata=metadata)
 
@@ -132,7 +147,7 @@ class Bundle:
         members = (
             self.model.model_text,
             self.model.encoder.to_json(),
-            self.metadata.model_dump_json(indent=2) + "\n",
+            self.metadata.model_dump_json(indent=2, exclude=self._left_out()) + "\n",
         )
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -143,6 +158,9 @@ class Bundle:
                 member.external_attr = 0o644 << 16
                 archive.writestr(member, content)
         return file.getvalue()
+
+    def _left_out(self) -> dict[str, Any]:
+        return _NOT_IN_VERSION_1 if self.metadata.format_version == 1 else {}
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -162,6 +180,8 @@ class Bundle:
                 intervals=metadata.intervals,
                 config=metadata.config,
                 trained_on=metadata.trained_on,
+                first_released_tree=metadata.first_released_tree,
+                profile=metadata.profile,
             )
         except ValueError as error:
             raise BundleError("model.txt", str(error)) from error
@@ -209,13 +229,18 @@ def _check_members(infos: list[zipfile.ZipInfo]) -> None:
 
 def _metadata(data: bytes) -> BundleMetadata:
     try:
-        return BundleMetadata.model_validate_json(data, strict=True)
+        metadata = BundleMetadata.model_validate_json(data, strict=True)
     except ValidationError as error:
         details = what_is_wrong(error)
+    else:
+        if metadata.format_version == 1:
+            config = metadata.config.model_copy(update=_CONFIG_OF_VERSION_1)
+            return metadata.model_copy(update={"config": config})
+        return metadata
     if details.startswith("format_version:"):  # the first field
         raise BundleError(
             "metadata.json",
-            f"format_version: this code reads version {FORMAT_VERSION}",
+            f"format_version: this code reads versions up to {FORMAT_VERSION}",
             remedy="install the version of movie_platform that made the bundle, or a newer one",
         )
     raise BundleError("metadata.json", details)

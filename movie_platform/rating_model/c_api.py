@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from movie_platform.rating_model.fields import SITUATIONS, Situation
 from movie_platform.rating_model.model import RatingModel
 
 __all__ = ["LightGbmError", "SingleRow", "Trees"]
@@ -93,20 +94,26 @@ class Trees:
     def __init__(self, model: RatingModel) -> None:
         leaves = map(int, re.findall(r"^num_leaves=(\d+)$", model.model_text, re.MULTILINE))
         self._explainable = max(leaves) <= _MOST_LEAVES_EXPLAINED
-        self._booster = _Booster(model.model_text, features=len(model.encoder.feature_names))
+        # One for each situation: LightGBM keeps which trees to use in the booster, not in what predicts a row.
+        features = len(model.encoder.feature_names)
+        boosters = {text: _Booster(text, features=features) for text in set(map(model.text_of, SITUATIONS))}
+        self._boosters = {situation: boosters[model.text_of(situation)] for situation in SITUATIONS}
         self._of_thread = threading.local()
         self._explaining = threading.Lock()
-        self._explainer: SingleRow | None = None
+        self._explainers: dict[Situation, SingleRow] = {}
 
-    def row(self) -> SingleRow:
-        """Return the row of the thread that asks; the same one each time."""
+    def row(self, situation: Situation) -> SingleRow:
+        """Return the row of the thread that asks for the trees of a situation; the same one each time."""
         try:
-            row: SingleRow = self._of_thread.row
+            rows: dict[Situation, SingleRow] = self._of_thread.rows
         except AttributeError:
-            row = self._of_thread.row = SingleRow(self._booster, predict_type=_PREDICT_NORMAL, results=1)
-        return row
+            rows = self._of_thread.rows = {
+                situation: SingleRow(booster, predict_type=_PREDICT_NORMAL, results=1)
+                for situation, booster in self._boosters.items()
+            }
+        return rows[situation]
 
-    def contributions(self, values: npt.NDArray[np.float64]) -> list[float]:
+    def contributions(self, values: npt.NDArray[np.float64], situation: Situation) -> list[float]:
         """Return what each feature adds to the sum of the trees (SHAP values), and last the mean that they add to.
 
         Raises ValueError for trees larger than training makes.
@@ -115,12 +122,14 @@ class Trees:
             raise ValueError(f"model.txt: a tree has more than {_MOST_LEAVES_EXPLAINED} leaves, too many to explain")
         # One at a time: getting ready writes the depth of each tree, which computing contributions reads.
         with self._explaining:
-            if self._explainer is None:
-                self._explainer = SingleRow(
-                    self._booster, predict_type=_PREDICT_CONTRIBUTIONS, results=self._booster.features + 1
+            explainer = self._explainers.get(situation)
+            if explainer is None:
+                booster = self._boosters[situation]
+                explainer = self._explainers[situation] = SingleRow(
+                    booster, predict_type=_PREDICT_CONTRIBUTIONS, results=booster.features + 1
                 )
-            self._explainer.values[:] = values
-            return self._explainer.results()
+            explainer.values[:] = values
+            return explainer.results()
 
 
 class _Booster:

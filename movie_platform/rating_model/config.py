@@ -9,10 +9,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MOST_TERMS", "TrainingConfig"]
+__all__ = ["MOST_SERIES_FILMS", "MOST_TERMS", "TrainingConfig"]
 
 MOST_TERMS: Final = 50_000
-"""With more, a bundle would be larger than its readers take."""
+MOST_SERIES_FILMS: Final = 100_000
+"""With more of either, a bundle would be larger than its readers take."""
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -32,8 +33,8 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=1, ge=0, lt=2**31, description="The one seed: folds, masks and trees follow from it.")
 
     # Trees (LightGBM). Random thresholds (extra_trees) were better on later films than searched ones.
-    trees: Count = 400
-    learning_rate: Positive = 0.05
+    trees: Count = Field(default=700, description="Of each situation.")
+    learning_rate: Positive = 0.03
     leaves: int = Field(default=31, ge=2, le=1024)
     min_rows_in_leaf: Count = 40
     feature_share: Share = Field(default=0.5, description="Share of the features that each tree may use.")
@@ -46,12 +47,25 @@ class TrainingConfig(BaseModel):
     ridge_alpha: Positive = 5.0
     folds: int = Field(default=5, ge=2)
 
+    # Earlier films of the same series.
+    max_series_films: int = Field(
+        default=40_000,
+        ge=0,
+        le=MOST_SERIES_FILMS,
+        description="How many films, those of most votes, later ones of their series are compared with.",
+    )
+
     # Categories that fewer films have are not told apart.
     min_films_with_category: Count = 20
 
-    # Weights: a film with n votes counts 1 / (1 + (vote_noise / model_error)^2 / n).
+    # Weights: a film with n votes counts 1 / (1 + (vote_noise / model_error)^2 / n), and half of that for each
+    # half-life by which it is older than the newest.
     vote_noise: Positive = Field(default=2.0, description="Standard deviation of one vote, in rating points.")
     model_error: Positive = Field(default=0.67, description="What a perfectly voted film's rating deviates by.")
+
+    recency_half_life: Positive | None = Field(
+        default=12.0, description="Years after which a film counts half as much. None: films of all times count alike."
+    )
 
     # Missing fields. Each film is trained as it is and once more, with masked_weight, with fields withheld.
     masked_weight: Share = 0.5

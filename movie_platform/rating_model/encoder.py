@@ -8,18 +8,21 @@ with thresholds, so a feature needs no scaling, and votes and popularity no loga
 """
 
 import math
+import re
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from movie_platform.rating_model.config import MOST_TERMS
+from movie_platform.rating_model.config import MOST_SERIES_FILMS, MOST_TERMS
 from movie_platform.rating_model.documents import what_is_wrong
 from movie_platform.rating_model.fields import Film
+from movie_platform.rating_model.series import ALWAYS, SeriesTable
 from movie_platform.rating_model.text import TextScorer, normalize
 
 if TYPE_CHECKING:  # the methods of tables are enough, so that one film needs no pandas
@@ -41,6 +44,17 @@ _NUMBERS: Final = (
     "votes",
     "popularity",
 )
+_TITLE_AND_SERIES: Final = (
+    "number in the title",
+    "subtitle",
+    "earlier films of the series",
+    "mean rating of the series",
+    "last rating of the series",
+    "votes of the series",
+)
+_DAY_ONE: Final = 719_163
+"""The proleptic ordinal of 1970-01-01, from which numpy counts days."""
+_DIGIT: Final = re.compile(r"\d")
 
 
 class _TextState(BaseModel):
@@ -52,28 +66,47 @@ class _TextState(BaseModel):
     intercept: FiniteFloat
 
 
+class _SeriesState(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    keys: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(max_length=MOST_SERIES_FILMS)
+    days: list[Annotated[int, Field(ge=1, le=date.max.toordinal())]] = Field(max_length=MOST_SERIES_FILMS)
+    ratings: list[Annotated[FiniteFloat, Field(ge=0, le=10)]] = Field(max_length=MOST_SERIES_FILMS)
+    votes: list[Annotated[int, Field(ge=1, lt=2**53)]] = Field(max_length=MOST_SERIES_FILMS)
+    noise_ratio: FiniteFloat = Field(ge=0)
+
+
 class _State(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     genres: list[str] = Field(max_length=MOST_TERMS)
     languages: list[str] = Field(max_length=MOST_TERMS)
     text: _TextState
+    series: _SeriesState | None = None
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Encodes films for the trees. Genres and languages that it does not know count as "another one"."""
+    """Encodes films for the trees. Genres and languages that it does not know count as "another one".
+
+    Encoders of bundles of format 1 have no ``series``, and none of the features that came with it.
+    """
 
     genres: tuple[str, ...]
     languages: tuple[str, ...]
     text: TextScorer
+    series: SeriesTable | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """What each column of the encoded matrix is, in words for people."""
         genres = (f"genre {genre}" for genre in self.genres)
         languages = (f"language {language}" for language in self.languages)
-        return (*_NUMBERS, *genres, *languages)
+        return (*self._numbers, *genres, *languages)
+
+    @property
+    def _numbers(self) -> tuple[str, ...]:
+        return _NUMBERS if self.series is None else _NUMBERS + _TITLE_AND_SERIES
 
     def encode(self, films: "pd.DataFrame", *, released: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Return the features of films as ``films.complete`` gives them; shape (films, len(feature_names)).
@@ -83,7 +116,32 @@ class Encoder:
         titles = [normalize(title) for title in films["title"]]
         overviews = [normalize(overview) for overview in films["overview"]]
         scores = self.text.score(titles, overviews)
-        return self.assemble(films, titles=titles, overviews=overviews, text_scores=scores, released=released)
+        predecessors = self.predecessors(films, titles)
+        return self.assemble(
+            films,
+            titles=titles,
+            overviews=overviews,
+            text_scores=scores,
+            predecessors=predecessors,
+            released=released,
+        )
+
+    def predecessors(self, films: "pd.DataFrame", titles: list[str]) -> npt.NDArray[np.float64]:
+        """Return what is known of the earlier films of each film's series; shape (films, 4), or (films, 0) without.
+
+        Earlier is before the release date, before its year where only that is known, and always without either.
+        """
+        if self.series is None:
+            return np.empty((len(films), 0))
+        dates = films["release_date"].to_numpy(dtype="datetime64[D]")
+        years = films["release_year"].to_numpy(dtype=np.float64)
+        no_date, no_year = np.isnat(dates), np.isnan(years)
+        new_year = np.where(no_year, 1970, np.floor(years)).astype(np.int64) - 1970
+        new_year = new_year.astype("datetime64[Y]").astype("datetime64[D]")
+        days = np.where(no_date, new_year, dates).astype(np.int64) + _DAY_ONE
+        days[no_date & no_year] = ALWAYS
+        found = [self.series.before(title, day) for title, day in zip(titles, days.tolist(), strict=True)]
+        return np.array(found, dtype=np.float64).reshape(len(films), 4)
 
     def assemble(
         self,
@@ -92,9 +150,13 @@ class Encoder:
         titles: list[str],
         overviews: list[str],
         text_scores: npt.NDArray[np.float64],
+        predecessors: npt.NDArray[np.float64],
         released: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float64]:
-        """Like ``encode``, with the texts normalized and scored already: training scores them out of fold."""
+        """Like ``encode``, with texts scored and predecessors found already.
+
+        Training scores texts out of fold, and knows the predecessors of films whose date it hides.
+        """
         dates = films["release_date"].dt
         year = films["release_year"].to_numpy(dtype=np.float64)
         day_of_year = dates.day_of_year.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -117,6 +179,10 @@ class Encoder:
             np.where(released, films["vote_count"].to_numpy(dtype=np.float64), np.nan),
             np.where(released, popularity, np.nan),
         ]
+        if self.series is not None:
+            columns.append(np.array([_DIGIT.search(text) is not None for text in titles], dtype=np.float64))
+            columns.append(np.array([":" in text for text in titles], dtype=np.float64))
+            columns.extend(predecessors.T)
         no_genres = np.isnan(genre_count)
         for genre in self.genres:
             has = np.array([genre in names for names in genres], dtype=np.float64)
@@ -155,9 +221,21 @@ class Encoder:
             votes,
             popularity,
         )
+        first = len(_NUMBERS)
+        if self.series is not None:
+            if day is not None:
+                before = day.toordinal()
+            else:
+                before = ALWAYS if math.isnan(year) else date(int(year), 1, 1).toordinal()
+            out[first : first + len(_TITLE_AND_SERIES)] = (
+                _DIGIT.search(title) is not None,
+                ":" in title,
+                *self.series.before(title, before),
+            )
+            first += len(_TITLE_AND_SERIES)
         genre_columns, language_columns = self._columns
-        languages = len(_NUMBERS) + len(self.genres)
-        out[len(_NUMBERS) : languages] = 0.0 if genres else math.nan
+        languages = first + len(self.genres)
+        out[first:languages] = 0.0 if genres else math.nan
         for genre in genres:
             if genre in genre_columns:
                 out[genre_columns[genre]] = 1.0
@@ -169,7 +247,7 @@ class Encoder:
     @cached_property
     def _columns(self) -> tuple[dict[str, int], dict[str, int]]:
         """The column of each genre, and of each language."""
-        first = len(_NUMBERS)
+        first = len(self._numbers)
         genres = {genre: column for column, genre in enumerate(self.genres, first)}
         first += len(self.genres)
         return genres, {language: column for column, language in enumerate(self.languages, first)}
@@ -182,7 +260,18 @@ class Encoder:
             coefficients=self.text.coefficients.tolist(),
             intercept=self.text.intercept,
         )
-        return _State(genres=list(self.genres), languages=list(self.languages), text=text).model_dump_json() + "\n"
+        series = None
+        if self.series is not None:
+            series = _SeriesState(
+                keys=list(self.series.keys),
+                days=list(self.series.days),
+                ratings=list(self.series.ratings),
+                votes=list(self.series.votes),
+                noise_ratio=self.series.noise_ratio,
+            )
+        state = _State(genres=list(self.genres), languages=list(self.languages), text=text, series=series)
+        # Format 1 did not have the field, and is written as it was.
+        return state.model_dump_json(exclude_none=True) + "\n"
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -209,4 +298,5 @@ class Encoder:
                 coefficients=np.array(state.text.coefficients, dtype=np.float64),
                 intercept=state.text.intercept,
             ),
+            series=None if state.series is None else SeriesTable(**state.series.model_dump()),
         )

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.drift import Profile
 from movie_platform.rating_model.encoder import Encoder
 from movie_platform.rating_model.fields import MIN_VOTES, SITUATIONS, TOO_FEW_VOTES, Situation
 from movie_platform.rating_model.intervals import Intervals
-from movie_platform.rating_model.trees import check_text
+from movie_platform.rating_model.trees import check_text, split_text, tree_count
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -51,7 +52,9 @@ class TrainedOn(BaseModel):
 class RatingModel:
     """Predicts how films are rated, 0..10.
 
-    Raises ValueError when made from a text that is not a model of the encoder's features.
+    The trees from ``first_released_tree`` on are those for released films, the ones before it for unreleased films;
+    with 0, as in bundles of format 1, all trees are for both. ``profile`` is of the films that the intervals were
+    calibrated on. Raises ValueError when made from a text that is not a model of the encoder's features.
     """
 
     model_text: str
@@ -59,9 +62,24 @@ class RatingModel:
     intervals: Intervals
     config: TrainingConfig
     trained_on: TrainedOn
+    first_released_tree: int = 0
+    profile: Profile | None = None
 
     def __post_init__(self) -> None:
         check_text(self.model_text, features=len(self.encoder.feature_names))
+        if not 0 <= self.first_released_tree < tree_count(self.model_text):
+            raise ValueError("first_released_tree: no tree is left for one of the situations")
+
+    def text_of(self, situation: Situation) -> str:
+        """Return the trees of a situation, as a canonical text."""
+        return self._texts[situation]
+
+    @cached_property
+    def _texts(self) -> "dict[Situation, str]":
+        if self.first_released_tree == 0:
+            return dict.fromkeys(SITUATIONS, self.model_text)
+        unreleased, released = split_text(self.model_text, self.first_released_tree)
+        return {"unreleased": unreleased, "released": released}
 
     def predict(
         self,
@@ -84,7 +102,9 @@ class RatingModel:
         situations = _situations(table, situation)
         released = situations == "released"
         # Clipped before the interval is drawn around it, so that it always lies inside.
-        ratings = np.clip(self._raw(self.encoder.encode(table, released=released), threads), 0.0, HIGHEST_RATING)
+        ratings = np.clip(
+            self._raw(self.encoder.encode(table, released=released), released, threads), 0.0, HIGHEST_RATING
+        )
         votes = np.where(released, table["vote_count"].to_numpy(dtype=np.float64), 1.0)
         low_unreleased, high_unreleased = self.intervals.unreleased.bounds(ratings, votes)
         low_released, high_released = self.intervals.released.bounds(ratings, votes)
@@ -100,20 +120,28 @@ class RatingModel:
 
     def importance(self) -> dict[str, float]:
         """Return each feature's total gain in the trees, the largest first, ties by name."""
-        gains = self._booster.feature_importance("gain").tolist()
+        boosters = {id(booster): booster for booster in self._boosters.values()}.values()
+        gains = np.sum([booster.feature_importance("gain") for booster in boosters], axis=0).tolist()
         named = zip(self.encoder.feature_names, gains, strict=True)
         return dict(sorted(named, key=lambda item: (-item[1], item[0])))
 
-    def _raw(self, features: npt.NDArray[np.float64], threads: int) -> npt.NDArray[np.float64]:
-        if not len(features):  # LightGBM refuses an empty table
-            return np.empty(0)
-        return np.asarray(self._booster.predict(features, num_threads=threads), dtype=np.float64)
+    def _raw(
+        self, features: npt.NDArray[np.float64], released: npt.NDArray[np.bool_], threads: int
+    ) -> npt.NDArray[np.float64]:
+        raw = np.empty(len(features))
+        for situation in SITUATIONS:
+            asked = released == (situation == "released")
+            if asked.any():  # LightGBM refuses an empty table
+                predicted = self._boosters[situation].predict(features[asked], num_threads=threads)
+                raw[asked] = np.asarray(predicted, dtype=np.float64)
+        return raw
 
     @cached_property
-    def _booster(self) -> "lgb.Booster":
+    def _boosters(self) -> "dict[Situation, lgb.Booster]":
         import lightgbm as lgb  # noqa: PLC0415
 
-        return lgb.Booster(model_str=self.model_text)
+        boosters = {text: lgb.Booster(model_str=text) for text in set(self._texts.values())}
+        return {situation: boosters[text] for situation, text in self._texts.items()}
 
 
 def _situations(

@@ -29,13 +29,19 @@ _PART_OF_NUMBER: Final = {
     "release month": "release date",
     "day of the year": "release date",
     "day of the week": "release date",
-    "title length": "lengths of title and overview",
-    "words in the title": "lengths of title and overview",
-    "overview length": "lengths of title and overview",
+    "title length": "form of title and overview",
+    "words in the title": "form of title and overview",
+    "overview length": "form of title and overview",
     "words of title and overview": "words of title and overview",
     "number of genres": "genres",
     "votes": "votes and popularity",
     "popularity": "votes and popularity",
+    "number in the title": "form of title and overview",
+    "subtitle": "form of title and overview",
+    "earlier films of the series": "earlier films of the series",
+    "mean rating of the series": "earlier films of the series",
+    "last rating of the series": "earlier films of the series",
+    "votes of the series": "earlier films of the series",
 }
 _TOLERANCE: Final = 1e-9
 _YEARS_AHEAD: Final = 2
@@ -99,7 +105,7 @@ class RowPredictor:
         Raises ValueError for a situation that does not exist, and for a film without MIN_VOTES votes as released.
         """
         chosen = _situation(film, situation)
-        row = self._trees.row()
+        row = self._trees.row(chosen)
         self._encoder.encode_one(film, released=chosen == "released", out=row.values)
         return self._bounded(film, chosen, row.predict())
 
@@ -109,11 +115,11 @@ class RowPredictor:
         Raises ValueError as ``predict`` does, and for a model whose parts do not add up.
         """
         chosen = _situation(film, situation)
-        row = self._trees.row()
+        row = self._trees.row(chosen)
         self._encoder.encode_one(film, released=chosen == "released", out=row.values)
         raw = row.predict()
         prediction = self._bounded(film, chosen, raw)
-        *points, base = self._trees.contributions(row.values)
+        *points, base = self._trees.contributions(row.values, chosen)
         # They need numbers of the trees that predicting does not: a forged model may predict and not be explained.
         if not abs(math.fsum([*points, base]) - raw) <= _TOLERANCE:
             raise ValueError("model.txt: the parts of the prediction do not add up to it; restore the bundle")

@@ -3,13 +3,14 @@
 What belongs here: everything that learns, and the only use of scikit-learn. What does not: predicting (``model``)
 and measuring (``evaluation``).
 
-Every film is learned from in both situations, with and without votes and popularity, and once more with some of
-its fields withheld at random, so that every pattern of missing fields has been seen. The same arguments give the
-same model, to the byte, whatever the number of threads.
+Each situation has trees of its own, learned from every film, with votes and popularity or without, and once more with
+some of its fields withheld at random, so that every pattern of missing fields has been seen. The same arguments give
+the same model, to the byte, whatever the number of threads.
 """
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 
 import lightgbm as lgb
@@ -21,12 +22,14 @@ from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no annotations
 
 from movie_platform.rating_model.config import TrainingConfig
+from movie_platform.rating_model.drift import Profile
 from movie_platform.rating_model.encoder import Encoder
-from movie_platform.rating_model.films import SITUATIONS, TooFewFilmsError, training_films
+from movie_platform.rating_model.films import SITUATIONS, Situation, TooFewFilmsError, training_films
 from movie_platform.rating_model.intervals import Interval, Intervals
-from movie_platform.rating_model.model import RatingModel, TrainedOn
+from movie_platform.rating_model.model import HIGHEST_RATING, RatingModel, TrainedOn
+from movie_platform.rating_model.series import SeriesTable
 from movie_platform.rating_model.text import TermMatrix, TextScorer, normalize, term_matrix, tokenize
-from movie_platform.rating_model.trees import canonical_text
+from movie_platform.rating_model.trees import add_constant, canonical_text, join_texts, tree_count
 
 __all__ = ["newest_films_start", "train"]
 
@@ -50,13 +53,15 @@ def train(films: pd.DataFrame, config: TrainingConfig, *, threads: int = 1) -> R
         )
     # One BLAS thread: the ridge's last bits would depend on how many share its sums.
     with threadpool_limits(limits=1, user_api="blas"):
-        encoder, model_text = _fit(table[~is_new].reset_index(drop=True), config, threads=threads)
-        intervals = _calibrate(table[is_new], encoder, model_text, config, threads=threads)
-        encoder, model_text = _fit(table, config, threads=threads)
+        earlier = _fit(table[~is_new].reset_index(drop=True), config, threads=threads)
+        intervals, profile, level = _calibrate(table[is_new], earlier, config, threads=threads)
+        fitted = _fit(table, config, threads=threads)
     return RatingModel(
-        model_text=model_text,
-        encoder=encoder,
+        model_text=join_texts(fitted.trees["unreleased"], add_constant(fitted.trees["released"], level)),
+        first_released_tree=tree_count(fitted.trees["unreleased"]),
+        encoder=fitted.encoder,
         intervals=intervals,
+        profile=profile,
         config=config,
         trained_on=TrainedOn(
             films=len(table),
@@ -94,32 +99,56 @@ def _calibration_start(release_dates: pd.Series, config: TrainingConfig) -> pd.T
     return pd.Timestamp(max(pd.Timestamp(start), median + pd.Timedelta(days=1)))
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """An encoder, and the canonical text of the trees of each situation."""
+
+    encoder: Encoder
+    trees: dict[Situation, str]
+
+
 def _calibrate(
-    films: pd.DataFrame, encoder: Encoder, model_text: str, config: TrainingConfig, *, threads: int
-) -> Intervals:
-    booster = lgb.Booster(model_str=model_text)
+    films: pd.DataFrame, earlier: _Fitted, config: TrainingConfig, *, threads: int
+) -> tuple[Intervals, Profile, float]:
+    """Return the intervals, the profile of the films as unreleased ones, and by how much released ones are too low.
+
+    A model asked about films newer than its own finds them too low as released ones, since they have gathered fewer
+    votes than older films of the same standing. What the calibration films show of that is added to the prediction, and
+    the interval lies around the sum. For unreleased films the same would be chance: the level of a year.
+    """
     actual = films["vote_average"].to_numpy(dtype=np.float64)
     votes = films["vote_count"].to_numpy(dtype=np.float64)
-    intervals = {}
+    features, predicted, intervals = {}, {}, {}
+    level = 0.0
     for situation in SITUATIONS:
         released = np.full(len(films), situation == "released")
-        predicted = np.asarray(booster.predict(encoder.encode(films, released=released), num_threads=threads))
+        features[situation] = earlier.encoder.encode(films, released=released)
+        booster = lgb.Booster(model_str=earlier.trees[situation])
+        predicted[situation] = np.asarray(booster.predict(features[situation], num_threads=threads), dtype=np.float64)
+        residuals = actual - predicted[situation]
+        if situation == "released":
+            level = float(np.mean(residuals))
+            residuals -= level
         intervals[situation] = Interval.calibrate(
-            actual - predicted,
+            residuals,
             votes,
             level=config.interval_level,
             vote_noise=config.vote_noise,
             votes_are_known=situation == "released",
         )
-    return Intervals(level=config.interval_level, **intervals)
+    profile = Profile.of(
+        earlier.encoder.feature_names,
+        features["unreleased"],
+        np.clip(predicted["unreleased"], 0.0, HIGHEST_RATING),
+    )
+    return Intervals(level=config.interval_level, **intervals), profile, level
 
 
-def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> tuple[Encoder, str]:
-    """Fit the encoder and the trees; the model's text is canonical."""
+def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> _Fitted:
     rng = np.random.default_rng(config.seed)
     actual = films["vote_average"].to_numpy(dtype=np.float64)
-    votes = films["vote_count"].to_numpy(dtype=np.float64)
-    weights = 1 / (1 + (config.vote_noise / config.model_error) ** 2 / votes)
+    noise_ratio = (config.vote_noise / config.model_error) ** 2
+    weights = _weights(films, noise_ratio, config.recency_half_life)
     titles = [normalize(title) for title in films["title"]]
     overviews = [normalize(overview) for overview in films["overview"]]
     text, whole_scores, title_scores = _fit_text(
@@ -129,9 +158,20 @@ def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> tuple[
         genres=_frequent([set(genres) for genres in films["genres"]], config.min_films_with_category),
         languages=_frequent([{code} - {""} for code in films["original_language"]], config.min_films_with_category),
         text=text,
+        series=SeriesTable.of(
+            titles,
+            [day.toordinal() for day in films["release_date"]],
+            actual.tolist(),
+            films["vote_count"].astype(np.int64).tolist(),
+            noise_ratio=noise_ratio,
+            most=config.max_series_films,
+        ),
     )
-    rows = []
+    predecessors = encoder.predecessors(films, titles)
+    row_weights = np.concatenate([weights, weights * config.masked_weight])
+    trees = {}
     for situation in SITUATIONS:
+        rows = []
         for masked in (False, True):
             table = _mask(films, config, rng) if masked else films
             no_overview = (table["overview"] == "").to_numpy()
@@ -141,14 +181,27 @@ def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> tuple[
                     titles=titles,
                     overviews=["" if hidden else text for text, hidden in zip(overviews, no_overview, strict=True)],
                     text_scores=np.where(no_overview, title_scores, whole_scores),
+                    predecessors=predecessors,
                     released=np.full(len(films), situation == "released"),
                 )
             )
-    copies = len(rows)
-    row_weights = np.concatenate([weights, weights * config.masked_weight] * len(SITUATIONS))
-    data = lgb.Dataset(np.concatenate(rows), np.tile(actual, copies), weight=row_weights)
-    booster = lgb.train(_tree_parameters(config, threads), data, num_boost_round=config.trees)
-    return encoder, canonical_text(booster.model_to_string())
+        data = lgb.Dataset(np.concatenate(rows), np.tile(actual, len(rows)), weight=row_weights)
+        booster = lgb.train(_tree_parameters(config, threads), data, num_boost_round=config.trees)
+        trees[situation] = canonical_text(booster.model_to_string())
+    return _Fitted(encoder, trees)
+
+
+def _weights(films: pd.DataFrame, noise_ratio: float, half_life: float | None) -> Floats:
+    """How much each film counts: less with few votes, and less the older it is than the newest."""
+    weights: Floats = 1 / (1 + noise_ratio / films["vote_count"].to_numpy(dtype=np.float64))
+    if half_life is None:
+        return weights
+    dates = films["release_date"].to_numpy(dtype="datetime64[D]")
+    half_lives = (dates.max() - dates).astype(np.float64) / (365.25 * half_life)
+    whole = np.floor(half_lives)
+    # Halved at each half-life and a straight line between: unlike a power, the same bits on every machine.
+    recency: Floats = np.ldexp(1 - (half_lives - whole) / 2, -whole.astype(np.int64))
+    return weights * recency
 
 
 def _tree_parameters(config: TrainingConfig, threads: int) -> dict[str, object]:

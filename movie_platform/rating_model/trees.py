@@ -10,9 +10,10 @@ memory or run for ever. So what is not exactly a sum of regression trees on numb
 import math
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
-__all__ = ["canonical_text", "check_text"]
+__all__ = ["add_constant", "canonical_text", "check_text", "join_texts", "split_text", "tree_count"]
 
 _END: Final = "end of trees\n"
 _HEADER: Final = {
@@ -47,17 +48,74 @@ _TREE: Final = (
 )
 # Numeric splits (bit 0 unset) that treat NaN as missing (8), or never saw a missing value (0); 2: missing goes left.
 _DECISIONS: Final = frozenset({0, 2, 8, 10})
+_TREE_SIZES: Final = re.compile("^tree_sizes=(.*)$", re.MULTILINE)
+_NUMBER_OF_TREE: Final = re.compile("Tree=.*\n")
+_UNUSED: Final = re.compile("^(?P<name>leaf_weight|internal_value|internal_weight)=(?P<values>.*)$", re.MULTILINE)
 # Less than Python's int() and float() read, and no more than C's int holds.
 _INTEGER: Final = re.compile("-?[0-9]{1,9}")
 _NUMBER: Final = re.compile("-?[0-9]{1,20}([.][0-9]{1,30})?(e[-+][0-9]{1,3})?")
 
 
 def canonical_text(model_text: str) -> str:
-    """Return LightGBM's model text up to the end of the trees.
+    """Return what LightGBM's model text has that is needed to predict and to explain.
 
-    What follows there repeats the parameters, the number of threads among them, and is not needed to predict.
+    What follows the trees repeats the parameters, the number of threads among them. In the trees, the weights of nodes
+    and the values of inner ones become 0: only a training that goes on reads them, and they are a third of the text.
     """
-    return model_text[: model_text.index(_END) + len(_END)]
+    head, blocks = _split(model_text[: model_text.index(_END) + len(_END)])
+    return _joined(head, [_UNUSED.sub(_zeros, block) for block in blocks])
+
+
+def _zeros(line: re.Match[str]) -> str:
+    return f"{line['name']}={' '.join('0' for _ in line['values'].split())}"
+
+
+def join_texts(first: str, second: str) -> str:
+    """Return the canonical text of one model with the trees of two on the same features, those of ``first`` first.
+
+    What it says of the features' values is that of ``second``.
+    """
+    head, blocks = _split(second)
+    return _joined(head, [*_split(first)[1], *blocks])
+
+
+def split_text(text: str, first: int) -> tuple[str, str]:
+    """Return the canonical texts of the trees before a tree, counted from 0, and of those from it on."""
+    head, trees = _split(text)
+    return _joined(head, trees[:first]), _joined(head, trees[first:])
+
+
+def add_constant(text: str, value: float) -> str:
+    """Return a canonical text whose sum of trees is higher by a value: a tree of one leaf is added."""
+    head, blocks = _split(text)
+    leaf = {"num_leaves": "1", "num_cat": "0", "leaf_value": repr(value), "leaf_count": "1", "is_linear": "0"}
+    lines = [f"{name}={leaf.get(name, '')}" for name in _TREE[:-1]]
+    return _joined(head, [*blocks, "\n".join(["Tree=", *lines, "shrinkage=1", "\n\n"])])
+
+
+def tree_count(text: str) -> int:
+    """Return how many trees a checked text has."""
+    return len(_sizes(text.partition("\n\n")[0]))
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    """The header and each tree."""
+    head, _, trees = text.partition("\n\n")
+    sizes = _sizes(head)
+    ends = list(accumulate(sizes))
+    return head, [trees[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _joined(head: str, trees: Sequence[str]) -> str:
+    numbered = [_NUMBER_OF_TREE.sub(f"Tree={number}\n", tree, count=1) for number, tree in enumerate(trees)]
+    sizes = " ".join(str(len(tree)) for tree in numbered)
+    return f"{_TREE_SIZES.sub(f'tree_sizes={sizes}', head)}\n\n{''.join(numbered)}{_END}"
+
+
+def _sizes(head: str) -> list[int]:
+    line = _TREE_SIZES.search(head)
+    assert line
+    return [int(size) for size in line[1].split(" ")]
 
 
 def check_text(text: str, *, features: int) -> None:

@@ -37,17 +37,17 @@ def test_a_text_is_checked_before_lightgbm_reads_it(golden: RatingModel):
 
 def test_each_thread_has_one_row_of_its_own(trees: Trees):
     others = []
-    thread = threading.Thread(target=lambda: others.append(trees.row()))
+    thread = threading.Thread(target=lambda: others.append(trees.row("released")))
     thread.start()
     thread.join()
-    assert trees.row() is trees.row()
-    assert others[0] is not trees.row()
+    assert trees.row("released") is trees.row("released")
+    assert others[0] is not trees.row("released")
 
 
 def test_a_row_goes_on_when_its_trees_are_gone(golden: RatingModel):
     """A prediction under way when the model is exchanged ends with the model that it began with."""
     trees = Trees(golden)
-    row = trees.row()
+    row = trees.row("released")
     row.values[:] = np.linspace(0, 9, len(row.values))
     expected = row.predict()
     del trees
@@ -91,11 +91,11 @@ def test_a_chain_of_too_many_leaves_is_not_explained(golden: RatingModel):
     }
     text = "tree\n" + "\n".join(f"{name}={value}" for name, value in head.items()) + f"\n\n{block}end of trees\n"
     trees = Trees(dataclasses.replace(golden, model_text=text))
-    row = trees.row()
+    row = trees.row("released")
     row.values[:] = 700
     assert row.predict() == 700
     with pytest.raises(ValueError, match="more than 1024 leaves"):
-        trees.contributions(row.values)
+        trees.contributions(row.values, "released")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -110,10 +110,10 @@ model = Bundle.from_bytes(pathlib.Path({str(GOLDEN)!r}).read_bytes()).model
 def load(times):
     for _ in range(times):
         trees = Trees(model)
-        thread = threading.Thread(target=lambda: trees.row().predict())
+        thread = threading.Thread(target=lambda: trees.row("released").predict())
         thread.start()
         thread.join()
-        trees.contributions(trees.row().values)
+        trees.contributions(trees.row("released").values, "released")
 
 def resident():
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1])

@@ -67,8 +67,11 @@ def test_no_text_of_a_single_film_is_kept(model: RatingModel):
 
 
 def test_every_field_has_been_seen_missing(model: RatingModel):
-    """LightGBM takes NaN for zero in a feature that never was NaN; only the title's are allowed to be like that."""
-    title_only = model.encoder.feature_names.index("title length")
+    """LightGBM takes NaN for zero in a feature that never was NaN; only those of title and votes are never missing."""
+    always_known = {
+        *("title length", "words in the title", "words of title and overview"),
+        *("number in the title", "subtitle", "earlier films of the series", "votes"),
+    }
     splits: list[int] = []
     kinds: list[int] = []
     for line in model.model_text.splitlines():
@@ -78,11 +81,7 @@ def test_every_field_has_been_seen_missing(model: RatingModel):
         elif name == "decision_type":
             kinds += map(int, values.split())
     never_missing = {feature for feature, kind in zip(splits, kinds, strict=True) if kind in {0, 2}}
-    assert never_missing <= {
-        title_only,
-        title_only + 1,
-        model.encoder.feature_names.index("words of title and overview"),
-    }
+    assert {model.encoder.feature_names[feature] for feature in never_missing} <= always_known
 
 
 def test_intervals_are_calibrated_on_the_newest_films():

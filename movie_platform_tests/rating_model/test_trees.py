@@ -29,7 +29,7 @@ def test_a_trained_model_is_accepted(model: RatingModel):
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("split_feature", first_value("22")),
+        ("split_feature", first_value("28")),
         ("split_feature", first_value("-1")),
         ("left_child", first_value("0")),
         ("left_child", first_value("999999999")),
