@@ -68,6 +68,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     long: bool = False
     """Whether it is for looking something up rather than for reading."""
+    numbers: bool = True
+    """Whether its cells are figures rather than sentences."""
 
 
 Block = str | tuple[Point, ...] | Table
@@ -271,7 +273,11 @@ def _features(metadata: BundleMetadata) -> Section:
             "before release, but for those that are withheld then. No cast, crew, budget, studio or campaign is known "
             "to it.",
             Table(
-                "Features, and why each is known before release", ("Feature", "Given", "Why"), tuple(rows), long=True
+                "Features, and why each is known before release",
+                ("Feature", "Given", "Why"),
+                tuple(rows),
+                long=True,
+                numbers=False,
             ),
         ),
     )
@@ -401,7 +407,7 @@ def _of_slices(metadata: BundleMetadata, measured: MeasuredInDetail | None) -> t
 def _findings(
     situation: Situation, slices: Sequence[MeasuredSlice], measured: MeasuredInDetail, level: float
 ) -> list[Point]:
-    overall = measured.figures.of(situation).model.rmse
+    overall, bias = measured.figures.of(situation).model.rmse, measured.figures.of(situation).model.bias
     worse = sorted((one for one in slices if one.rmse.low > overall), key=lambda one: -one.rmse.value)
     biased = sorted((one for one in slices if _is_biased(one)), key=lambda one: -abs(one.figures.bias or 0.0))
     uncovered = sorted(
@@ -414,7 +420,9 @@ def _findings(
             _named(worse, lambda one: f"RMSE {_estimate(one.rmse)}", "no part, beyond chance."),
         ),
         Point(
-            f"{heading}, too high or too low on average:",
+            f"{heading}, too high or too low on average"
+            + (f" (all films: {_signed(bias)})" if bias is not None else "")
+            + ":",
             _named(biased, lambda one: f"{_signed(one.figures.bias or 0.0)} points", "no part, beyond chance."),
         ),
         Point(
@@ -608,7 +616,8 @@ def _percent(share: float) -> str:
 
 
 def _signed(points: float) -> str:
-    return f"{points:+.2f}".replace("-", _MINUS)
+    # Without the sign of what is rounded to nothing.
+    return f"{round(points, 2) + 0.0:+.2f}".replace("-", _MINUS)
 
 
 def _estimate(found: Estimated, *, signed: bool = False) -> str:

@@ -119,7 +119,7 @@ def weak(metadata: BundleMetadata, *parts: dict[str, Any], **changed: Any) -> di
 # --- where it is weak -----------------------------------------------------------------------------
 
 WORSE = "Before release, further off than its 0.700 overall:"
-BIASED = "Before release, too high or too low on average:"
+BIASED = "Before release, too high or too low on average (all films: +0.00):"
 NARROW = "After release, interval too narrow:"
 
 
@@ -208,6 +208,11 @@ def test_languages_and_genres_that_are_not_told_apart_are_named(metadata: Bundle
 def test_a_day_without_parts_says_what_to_do(metadata: BundleMetadata, old: dict[str, Any] | None):
     found = model_card(metadata, None if old is None else measured(**old))
     assert "materialize metrics of its day again" in words(section(found, "weak"))
+
+
+def test_what_is_rounded_to_nothing_is_not_below_nothing(metadata: BundleMetadata):
+    (table,) = tables(section(model_card(metadata, measured(*part("genre", "War", bias=-0.004))), "weak"))
+    assert table.rows[-1][3] == "+0.00"
 
 
 def test_every_part_is_in_the_table(metadata: BundleMetadata):

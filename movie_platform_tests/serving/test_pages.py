@@ -571,8 +571,8 @@ def test_the_model_card_shows_what_became_of_forecasts(storage, make_app):
     with running(make_app(storage)) as client:
         found = page(client, "/model-card")
         (picture,) = found.all("img")
-        answer = client.get(picture["src"])
-        again = client.get(picture["src"], headers={"If-None-Match": answer.headers["etag"]})
+        answer = client.get(picture["src"] or "")
+        again = client.get(picture["src"] or "", headers={"If-None-Match": answer.headers["etag"]})
         missing = client.get("/plots/coverage_over_time.png")
 
     assert "90 days before release. No film yet." in found.words
