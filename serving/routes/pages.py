@@ -69,7 +69,7 @@ _PLOTS: Final = {
     ),
     "errors_over_time": (
         "Error of forecasts, as root mean square and on average, by month of release and days before it.",
-        "How far off the forecasts were, month by month. The table below has every figure.",
+        "How far off the forecasts were, month by month. The table of months has every figure.",
     ),
     "coverage_over_time": (
         "Share of ratings inside the forecasts' range, by month of release and days before it.",
