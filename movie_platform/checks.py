@@ -4,6 +4,7 @@ A check says whether a day's result may be believed; blocking ones keep it from 
 look like stands in `schemas`; how bad an error must be is decided here, as a constant with a name.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -20,9 +21,11 @@ from movie_platform.partitions import Window, inference_window, training_window
 from movie_platform.presentation import table
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.drift import Shift
-from movie_platform.rating_model.evaluation import Evaluation
-from movie_platform.rating_model.films import MIN_VOTES, complete
+from movie_platform.rating_model.evaluation import Evaluation, Uncertainty
+from movie_platform.rating_model.films import MIN_VOTES, SITUATIONS, complete
+from movie_platform.rating_model.measured import MeasuredInDetail
 from movie_platform.rating_model.outcomes import LEVEL, Outcomes, figures_by_age
+from movie_platform.rating_model.slices import Slice, slice_table
 from movie_platform.releases import Decision
 from movie_platform.schemas import (
     DECISIONS,
@@ -32,6 +35,8 @@ from movie_platform.schemas import (
     OUTCOMES,
     PREDICTED_RATINGS,
     RAW_ITEMS,
+    SLICES,
+    UNCERTAINTY,
     violations,
 )
 from movie_platform.tmdb.collection import Collection
@@ -225,15 +230,41 @@ TRAINED_BUNDLE = [
 ]
 
 
-def _metrics_schema(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
-    evaluation: Evaluation = output.facts
-    return _schema_verdict(
-        {"hold-out films": (HOLD_OUT, evaluation.predictions), "figures": (METRICS, evaluation.table)}
+@dataclass(frozen=True)
+class MeasuredFacts:
+    """What the checks of `metrics` need to know."""
+
+    evaluation: Evaluation
+    uncertainty: Uncertainty
+    slices: Sequence[Slice]
+
+
+def _metrics_schema(day: date, output: DayOutput) -> Verdict:
+    facts: MeasuredFacts = output.facts
+    verdict = _schema_verdict(
+        {
+            "hold-out films": (HOLD_OUT, facts.evaluation.predictions),
+            "figures": (METRICS, facts.evaluation.table),
+            "intervals": (UNCERTAINTY, facts.uncertainty.table),
+            "parts": (SLICES, slice_table(facts.slices)),
+        }
     )
+    if not verdict.passed:
+        return verdict
+    films = len(facts.evaluation.predictions)
+    for situation in SITUATIONS:
+        inside = sum(one.films for one in facts.slices if (one.dimension, one.situation) == ("votes", situation))
+        if inside != films:
+            return Verdict(passed=False, summary=f"The parts by votes have {inside:,} films of {films:,}, {situation}.")
+    # As the service will read it.
+    read = MeasuredInDetail.model_validate_json(json.dumps(output.value))
+    if read.partition != day:
+        return Verdict(passed=False, summary=f"The figures say that they are of {read.partition}.")
+    return verdict
 
 
 def _beats_baselines(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
-    evaluation: Evaluation = output.facts
+    evaluation: Evaluation = output.facts.evaluation
     lost = []
     shown: dict[str, Any] = {}
     for situation, models in evaluation.figures.items():
@@ -252,7 +283,7 @@ def _beats_baselines(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
 
 
 def _unseen(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
-    evaluation: Evaluation = output.facts
+    evaluation: Evaluation = output.facts.evaluation
     last_seen = evaluation.model.trained_on.last_release_date
     first_asked = evaluation.predictions["release_date"].min().date()
     return Verdict(
@@ -264,7 +295,8 @@ def _unseen(day: date, output: DayOutput) -> Verdict:  # noqa: ARG001
 METRICS_CHECKS = [
     DayCheck(
         name="schema",
-        description="Hold-out predictions and figures, as tables (Pandera): complete, finite, ratings within 0..10.",
+        description="Hold-out predictions, figures, their intervals and those of parts, as tables (Pandera): complete, "
+        "finite, in order, ratings within 0..10; and the document is one that the service can read.",
         examine=_metrics_schema,
     ),
     DayCheck(

@@ -5,6 +5,7 @@ to `checks`; how a table is stored, to `io_managers`.
 """
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pandera.errors import SchemaErrors
 from movie_platform.rating_model.evaluation import BASELINES
 from movie_platform.rating_model.films import SITUATIONS
 from movie_platform.rating_model.outcomes import AGES, MIN_OUTCOME_VOTES
+from movie_platform.rating_model.slices import DIMENSIONS
 from movie_platform.tmdb.reference import GENRES, LANGUAGES
 
 GENRE_NAMES = frozenset(GENRES.values())
@@ -193,6 +195,66 @@ METRICS = pa.DataFrameSchema(
         ),
     ],
     unique=["situation", "model", "metric"],
+    strict=True,
+)
+
+
+def _rmse_of_everything(frame: pd.DataFrame) -> bool:
+    found = set(frame[["situation", "model", "figure"]].itertuples(index=False, name=None))
+    return found == {
+        (situation, model, figure)
+        for situation in SITUATIONS
+        for figure, models in (("rmse", ("model", *BASELINES)), ("difference", BASELINES))
+        for model in models
+    }
+
+
+_ESTIMATE_COLUMNS = {name: pa.Column("float64", pa.Check(np.isfinite, error="finite")) for name in ("low", "high")}
+_IN_ORDER = pa.Check(lambda frame: frame["low"] <= frame["high"], error="low <= high")
+
+UNCERTAINTY = pa.DataFrameSchema(
+    {
+        "situation": pa.Column("str", pa.Check.isin(SITUATIONS)),
+        "model": pa.Column("str"),
+        "figure": pa.Column("str"),
+        "value": pa.Column("float64", pa.Check(np.isfinite, error="finite")),
+        **_ESTIMATE_COLUMNS,
+    },
+    checks=[
+        _IN_ORDER,
+        pa.Check(
+            lambda frame: (frame["figure"] != "rmse") | (frame["low"] >= 0),
+            error="the interval of an RMSE is not negative",
+        ),
+        pa.Check(
+            _rmse_of_everything,
+            error="an interval of each RMSE, and of the model's minus each baseline's, in both situations",
+        ),
+    ],
+    strict=True,
+)
+
+SLICES = pa.DataFrameSchema(
+    {
+        "dimension": pa.Column("str", pa.Check.isin(DIMENSIONS)),
+        "name": pa.Column("str", pa.Check.str_length(min_value=1)),
+        "situation": pa.Column("str", pa.Check.isin(SITUATIONS)),
+        "films": pa.Column("int64", pa.Check.gt(0)),
+        "rmse": pa.Column("float64", [pa.Check.ge(0), pa.Check.lt(math.inf)]),
+        **_ESTIMATE_COLUMNS,
+        "bias": pa.Column("float64", pa.Check(np.isfinite, error="finite")),
+        "interval_coverage": pa.Column("float64", pa.Check.in_range(0, 1)),
+    },
+    checks=[
+        _IN_ORDER,
+        pa.Check(
+            lambda frame: (
+                set(zip(frame["dimension"], frame["situation"], strict=True)) == set(product(DIMENSIONS, SITUATIONS))
+            ),
+            error="parts by votes, year, language and genre, in both situations",
+        ),
+    ],
+    unique=["dimension", "name", "situation"],
     strict=True,
 )
 

@@ -25,15 +25,17 @@ from movie_platform.checks import (
     RAW_MOVIES,
     RAW_UPCOMING_MOVIES,
     TRAINED_BUNDLE,
+    MeasuredFacts,
     PredictedFacts,
 )
 from movie_platform.daily import DayCheck, DayOutput, Verdict
 from movie_platform.partitions import Window, inference_window, training_window
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.drift import Profile
-from movie_platform.rating_model.evaluation import Evaluation, evaluate
+from movie_platform.rating_model.evaluation import Evaluation, evaluate, uncertainty
 from movie_platform.rating_model.films import complete
 from movie_platform.rating_model.outcomes import Outcomes
+from movie_platform.rating_model.slices import slices
 from movie_platform.releases import Decision, champion_of
 from movie_platform.tmdb.catalogue import synthetic_films
 from movie_platform.tmdb.collection import Collection, Gap
@@ -358,49 +360,117 @@ def evaluation() -> Evaluation:
     return evaluate(example_films(), SMALL, until=date(2024, 1, 1), months=60, min_films=80)
 
 
-def with_rmse(evaluation: Evaluation, situation: str, model: str, rmse: float) -> Evaluation:
-    figures = {s: {m: dict(values) for m, values in models.items()} for s, models in evaluation.figures.items()}
+@pytest.fixture(scope="module")
+def measured(evaluation: Evaluation) -> DayOutput:
+    """The day as the asset makes it."""
+    return measured_day(
+        MeasuredFacts(evaluation, uncertainty(evaluation.predictions), slices(evaluation.predictions, example_films()))
+    )
+
+
+def measured_day(facts: MeasuredFacts) -> DayOutput:
+    document = {
+        "partition": str(DAY),
+        "bundle_sha256": "ab" * 32,
+        "synthetic": True,
+        **facts.evaluation.to_dict(),
+        "bootstrap": facts.uncertainty.to_dict(),
+        "slices": [part.to_dict() for part in facts.slices],
+    }
+    return DayOutput(value=document, facts=facts)
+
+
+def changed_evaluation(measured: DayOutput, **changed: Any) -> DayOutput:
+    return measured_day(replace(measured.facts, evaluation=replace(measured.facts.evaluation, **changed)))
+
+
+def with_rmse(measured: DayOutput, situation: str, model: str, rmse: float) -> DayOutput:
+    before: Evaluation = measured.facts.evaluation
+    figures = {s: {m: dict(values) for m, values in models.items()} for s, models in before.figures.items()}
     figures[situation][model]["rmse"] = rmse
-    return replace(evaluation, figures=figures)
+    return changed_evaluation(measured, figures=figures)
 
 
-def test_an_evaluation_passes(evaluation: Evaluation):
+def test_an_evaluation_passes(measured: DayOutput):
     for check in METRICS_CHECKS:
-        verdict = check.evaluate(DAY, DayOutput(value=None, facts=evaluation)).verdict
+        verdict = check.evaluate(DAY, measured).verdict
         assert verdict.passed, verdict.summary
 
 
 @pytest.mark.parametrize("rmse", [float("nan"), float("inf")])
-def test_a_figure_that_is_not_finite_is_refused(evaluation: Evaluation, rmse: float):
-    changed = with_rmse(evaluation, "released", "model", rmse)
-    verdict = examine(METRICS_CHECKS, "schema", DayOutput(value=None, facts=changed))
+def test_a_figure_that_is_not_finite_is_refused(measured: DayOutput, rmse: float):
+    verdict = examine(METRICS_CHECKS, "schema", with_rmse(measured, "released", "model", rmse))
     assert not verdict.passed
     assert "figures: " in verdict.summary
 
 
-def test_a_hold_out_prediction_that_is_no_rating_is_refused(evaluation: Evaluation):
-    changed = replace(evaluation, predictions=evaluation.predictions.assign(unreleased_prediction=21.0))
-    verdict = examine(METRICS_CHECKS, "schema", DayOutput(value=None, facts=changed))
+def test_a_hold_out_prediction_that_is_no_rating_is_refused(measured: DayOutput):
+    predictions = measured.facts.evaluation.predictions.assign(unreleased_prediction=21.0)
+    verdict = examine(METRICS_CHECKS, "schema", changed_evaluation(measured, predictions=predictions))
     assert not verdict.passed
     assert verdict.summary.startswith("hold-out films: unreleased_prediction: in_range(0, 10) does not hold for 21.0")
 
 
-def test_a_model_that_was_asked_about_what_it_has_seen_is_refused(evaluation: Evaluation):
+def test_intervals_that_are_missing_or_upside_down_are_refused(measured: DayOutput):
+    facts: MeasuredFacts = measured.facts
+    uncertain = facts.uncertainty
+    missing = replace(uncertain, difference={**uncertain.difference, "released": {}})
+    verdict = examine(METRICS_CHECKS, "schema", measured_day(replace(facts, uncertainty=missing)))
+    assert not verdict.passed
+    assert "intervals: the table: an interval of each RMSE, and of the model's minus each baseline's" in verdict.summary
+
+    upside_down = {
+        name: replace(found, low=found.high, high=found.low) for name, found in uncertain.rmse["released"].items()
+    }
+    changed = replace(uncertain, rmse={**uncertain.rmse, "released": upside_down})
+    verdict = examine(METRICS_CHECKS, "schema", measured_day(replace(facts, uncertainty=changed)))
+    assert not verdict.passed
+    assert "intervals: the table: low <= high does not hold in 3 of its rows" in verdict.summary
+
+
+def test_parts_that_are_missing_twice_there_or_not_finite_are_refused(measured: DayOutput):
+    facts: MeasuredFacts = measured.facts
+    wrong = replace(facts.slices[0], figures={**facts.slices[0].figures, "bias": float("nan")})
+    for parts, told in (
+        ([part for part in facts.slices if part.dimension != "genre"], "parts by votes, year, language and genre"),
+        ([*facts.slices, facts.slices[-1]], "parts: "),
+        ([wrong, *facts.slices[1:]], "parts: bias: "),
+        ([], "parts: the table has no rows"),
+        (facts.slices[1:], "The parts by votes have "),
+    ):
+        verdict = examine(METRICS_CHECKS, "schema", measured_day(replace(facts, slices=parts)))
+        assert not verdict.passed
+        assert told in verdict.summary
+
+
+def test_a_document_that_the_service_could_not_read_is_refused(measured: DayOutput):
+    """Or that is of another day."""
+    for changed, told in (
+        ({"holdout": {"films": 0}}, "ValidationError"),
+        ({"partition": str(DAY + timedelta(days=1))}, "they are of 2026-01-06"),
+    ):
+        output = replace(measured, value={**measured.value, **changed})
+        verdict = examine(METRICS_CHECKS, "schema", output)
+        assert not verdict.passed
+        assert told in verdict.summary
+
+
+def test_a_model_that_was_asked_about_what_it_has_seen_is_refused(measured: DayOutput):
     """One film that was released on the last day of its training is enough."""
-    last_seen = evaluation.model.trained_on.last_release_date
-    dates = [pd.Timestamp(last_seen), *evaluation.predictions["release_date"][1:]]
-    changed = replace(evaluation, predictions=evaluation.predictions.assign(release_date=dates))
-    verdict = examine(METRICS_CHECKS, "hold_out_unseen", DayOutput(value=None, facts=changed))
+    before: Evaluation = measured.facts.evaluation
+    last_seen = before.model.trained_on.last_release_date
+    dates = [pd.Timestamp(last_seen), *before.predictions["release_date"][1:]]
+    output = changed_evaluation(measured, predictions=before.predictions.assign(release_date=dates))
+    verdict = examine(METRICS_CHECKS, "hold_out_unseen", output)
     assert not verdict.passed
     assert verdict.summary.count(str(last_seen)) == 2
 
 
 @pytest.mark.parametrize("situation", ["unreleased", "released"])
 @pytest.mark.parametrize("baseline", ["global_mean", "genre_mean"])
-def test_a_baseline_that_is_as_good_is_a_warning(evaluation: Evaluation, situation: str, baseline: str):
-    ours = evaluation.figures[situation]["model"]["rmse"]
-    changed = with_rmse(evaluation, situation, baseline, ours)
-    verdict = examine(METRICS_CHECKS, "beats_baselines", DayOutput(value=None, facts=changed))
+def test_a_baseline_that_is_as_good_is_a_warning(measured: DayOutput, situation: str, baseline: str):
+    ours = measured.facts.evaluation.figures[situation]["model"]["rmse"]
+    verdict = examine(METRICS_CHECKS, "beats_baselines", with_rmse(measured, situation, baseline, ours))
     assert not verdict.passed
     assert verdict.summary == f"{situation}: RMSE {ours:.3f} is not below {baseline}'s {ours:.3f}."
     assert verdict.evidence[f"RMSE {situation}"] == ours

@@ -15,6 +15,7 @@ from movie_platform.assets.collected import AS_OF, end_of
 from movie_platform.assets.outcomes import NO_FORECAST, NOT_RECORDED, TOO_LATE
 from movie_platform.dagster_internals import recorded_times
 from movie_platform.io_managers import read_predictions
+from movie_platform.rating_model.measured import JudgedForecasts
 from movie_platform.rating_model.outcomes import outcomes_from_json
 from movie_platform.releases import Decision
 from movie_platform.storage import DiskStorage
@@ -138,10 +139,13 @@ def test_the_document_has_figures_and_no_texts(platform):
         "figures",
         "by_month",
         "left_out",
+        "expected",
         "outcomes",
     ]
     assert (document["partition"], document["synthetic"]) == (LATER[1], True)
     assert (document["min_votes"], document["level"]) == (50, 0.8)
+    assert document["expected"] is None
+    assert JudgedForecasts.model_validate(document).figures[30].rmse == document["figures"]["30"]["rmse"]
     assert list(document["figures"]) == ["90", "30", "1"]
     for age, figures in document["figures"].items():
         assert figures["films"] == document["outcomes"]["days_before"].count(int(age)) > 0
@@ -199,6 +203,7 @@ def test_the_first_days_have_no_outcome_and_say_from_when_on_there_can_be_some(p
     assert (document["by_month"], document["outcomes"]["id"]) == ([], [])
     assert metadata["films with an outcome"] == 0
     said = metadata["why there are none"]
+    assert document["expected"] == said
     assert said.startswith("Forecasts begin on 2026-01-01")
     assert "2026-01-02 (forecasts of 1 days before), 2026-01-31 (forecasts of 30" in said
     _, data = platform

@@ -134,6 +134,42 @@ def test_metrics_name_the_bundle_and_keep_predictions_and_plots(finished):
     ]
 
 
+def test_metrics_say_how_far_they_may_be_chance_and_of_parts(finished):
+    _, folder = finished
+    metrics = json.loads((folder / "metrics/2026-01-02.json").read_text())
+    for situation, models in metrics["figures"].items():
+        for model, figures in models.items():
+            estimate = metrics["bootstrap"]["rmse"][situation][model]
+            assert estimate["value"] == pytest.approx(figures["rmse"])
+            assert estimate["low"] < estimate["value"] < estimate["high"]
+        for baseline, difference in metrics["bootstrap"]["difference"][situation].items():
+            expected = models["model"]["rmse"] - models[baseline]["rmse"]
+            assert difference["value"] == pytest.approx(expected)
+            assert difference["low"] < difference["value"] < difference["high"]
+        parts = [part for part in metrics["slices"] if part["situation"] == situation]
+        assert {part["dimension"] for part in parts} == {"votes", "year", "language", "genre"}
+        assert {part["name"] for part in parts if part["dimension"] == "year"} == {"2023", "2024"}
+        by_votes = sum(part["films"] for part in parts if part["dimension"] == "votes")
+        assert by_votes == metrics["holdout"]["films"]
+
+
+def test_the_model_card_is_beside_the_metrics(finished):
+    """Of the day's own bundle and figures."""
+    instance, folder = finished
+    metrics = json.loads((folder / "metrics/2026-01-02.json").read_text())
+    (record,) = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("metrics"), asset_partitions=["2026-01-02"]), limit=1
+    ).records
+    card = record.asset_materialization.metadata["model card"].value
+    assert card.startswith("# The model of 2026-01-02\n")
+    rmse = metrics["bootstrap"]["rmse"]["unreleased"]["model"]
+    assert f"| Model | {rmse['value']:.3f} ({rmse['low']:.3f} to {rmse['high']:.3f}) |" in card
+    bundle = Bundle.from_bytes((folder / "trained_bundle/2026-01-02.zip").read_bytes())
+    assert f"{bundle.metadata.trained_on.films:,} with at least 10 votes" in card
+    assert "Invented by the built-in catalogue" in card
+    assert all(f"| {name} |" in card for name in ("votes", "release year", "genre … (19)"))
+
+
 def test_the_hold_out_is_the_24_months_before_the_last_12_and_was_not_trained_on(finished):
     _, folder = finished
     metrics = json.loads((folder / "metrics/2026-01-03.json").read_text())

@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from movie_platform.rating_model.evaluation import Evaluation, evaluate, hold_out_from_json, hold_out_to_json
+from movie_platform.rating_model.evaluation import (
+    Evaluation,
+    evaluate,
+    hold_out_from_json,
+    hold_out_to_json,
+    uncertainty,
+)
 from movie_platform.rating_model.films import SITUATIONS
+from movie_platform.rating_model.slices import slice_table, slices
 from movie_platform.schemas import (
     DECISIONS,
     FILMS,
@@ -23,6 +30,8 @@ from movie_platform.schemas import (
     PREDICTED_RATINGS,
     PREDICTED_RATINGS_COLUMNS,
     RAW_ITEMS,
+    SLICES,
+    UNCERTAINTY,
     violations,
 )
 from movie_platform.tmdb.catalogue import synthetic_films
@@ -152,6 +161,11 @@ def test_an_evaluation_is_accepted_as_made_and_as_read_back(evaluation: Evaluati
     assert violations(HOLD_OUT, hold_out_from_json(hold_out_to_json(evaluation.predictions))) == []
 
 
+def test_intervals_and_parts_are_accepted(evaluation: Evaluation):
+    assert violations(UNCERTAINTY, uncertainty(evaluation.predictions).table) == []
+    assert violations(SLICES, slice_table(slices(evaluation.predictions, example_films()))) == []
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -168,7 +182,10 @@ def test_decisions_are_accepted(table: pd.DataFrame):
 # --- what is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schema", [RAW_ITEMS, FILMS, PREDICTED_RATINGS, OUTCOMES, HOLD_OUT, METRICS, DECISIONS])
+@pytest.mark.parametrize(
+    "schema",
+    [RAW_ITEMS, FILMS, PREDICTED_RATINGS, OUTCOMES, HOLD_OUT, METRICS, UNCERTAINTY, SLICES, DECISIONS],
+)
 def test_a_table_without_rows_is_refused(schema: pa.DataFrameSchema):
     """Every later figure would be about nothing."""
     empty = pd.DataFrame({name: [] for name in schema.columns})
@@ -391,6 +408,36 @@ def test_an_impossible_figure_is_refused(metric: str, value: float, evaluation: 
 def test_a_figure_that_stands_there_twice_is_refused(evaluation: Evaluation):
     twice = pd.concat([evaluation.table, evaluation.table.head(1)], ignore_index=True)
     assert violations(METRICS, twice)
+
+
+@pytest.mark.parametrize("column", ["value", "low", "high"])
+def test_an_interval_that_is_not_finite_or_misses_a_model_is_refused(column: str, evaluation: Evaluation):
+    table = uncertainty(evaluation.predictions).table
+    found = violations(UNCERTAINTY, table.assign(**{column: table[column].where(table.index != 3, math.nan)}))
+    assert any(text.startswith(f"{column}: ") for text in found)
+    for row in table.index:
+        assert "an interval of each RMSE" in sentence(UNCERTAINTY, table.drop(index=row))
+    below = table.assign(low=table["low"].where(table["figure"] != "rmse", -0.1))
+    assert "the interval of an RMSE is not negative" in sentence(UNCERTAINTY, below)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("dimension", "mood"),
+        ("name", ""),
+        ("situation", "announced"),
+        ("films", 0),
+        ("rmse", -0.1),
+        ("rmse", math.inf),
+        ("low", 99.0),
+        ("bias", math.nan),
+        ("interval_coverage", 1.01),
+    ],
+)
+def test_an_impossible_part_is_refused(column: str, value: Any, evaluation: Evaluation):
+    table = slice_table(slices(evaluation.predictions, example_films()))
+    assert violations(SLICES, table.assign(**{column: table[column].where(table.index != 2, value)}))
 
 
 def test_the_champion_in_force_is_not_of_a_later_day():

@@ -1,8 +1,8 @@
 """What the model card tells: how good each day's bundle was, what was released when and why, and the plots.
 
 What belongs here: reading the platform's documents beside the bundles (`metrics`, `champion_bundle`,
-`champion_history`) and keeping what the pages need of them. What does not: the bundle that is served (`bundles`), and
-anything a person sees (`charts`, `routes.pages`).
+`champion_history`, `prediction_outcomes`) and keeping what the pages need of them. What does not: the bundle that is
+served (`bundles`), the card's sentences (`rating_model.card`), and anything a person sees (`charts`, `routes.pages`).
 
 Nothing here is needed to predict: a document that is damaged or a storage that does not answer becomes a sentence
 among `problems`, and what could be read is shown.
@@ -11,93 +11,42 @@ among `problems`, and what could be read is shown.
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from movie_platform.rating_model.fields import Situation
+from movie_platform.rating_model.measured import JudgedForecasts, MeasuredDay, MeasuredInDetail
 from movie_platform.releases import DECISIONS, HISTORY, Champion, Decision, HistoryEntry
 from movie_platform.storage import Storage, StorageError, Versioned
 
-__all__ = ["PLOTS", "Figures", "MeasuredDay", "ModelCard", "ModelCardKeeper", "SituationFigures"]
+__all__ = ["FORECAST_PLOTS", "PLOTS", "ModelCard", "ModelCardKeeper"]
 
 METRICS: Final = "metrics"
+OUTCOMES: Final = "prediction_outcomes"
 PLOTS: Final = ("predicted_against_actual", "residuals_by_year", "feature_importance", "interval_calibration")
 """The pictures that are kept beside a day's figures, as `metrics/<day>/<name>.png`."""
+
+FORECAST_PLOTS: Final = ("errors_over_time", "coverage_over_time")
+"""The pictures of what became of forecasts, as `prediction_outcomes/<day>/<name>.png`."""
 
 _DAYS: Final = 90
 _RELEASES: Final = 200
 _SECONDS: Final = 60.0
 _PLOTS_AT_ONCE: Final = 8
 _LARGEST: Final = 16 * 2**20
-"""Bytes of metrics or a picture: ten times what the largest hold-out makes."""
+"""Bytes of figures or a picture: ten times what the largest hold-out makes."""
 
 _LARGEST_OTHER: Final = 2**18
 """Bytes of any other document: a hundred times what the platform writes."""
 
 _DAY_DOCUMENT: Final = re.compile(r"[a-z_]+/(\d{4}-\d\d-\d\d)\.json")
-_PLOT: Final = re.compile(rf"{METRICS}/(\d{{4}}-\d\d-\d\d)/({'|'.join(PLOTS)})\.png")
+_PLOT: Final = re.compile(r"[a-z_]+/(\d{4}-\d\d-\d\d)/([a-z_]+)\.png")
 _HISTORY_ENTRY: Final = re.compile(rf"{HISTORY}/[^/]+\.json")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-
-
-class _Document(BaseModel):
-    """A part of `metrics/<day>.json`. What is not named is left out, above all the hold-out's predictions."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Figures(_Document):
-    """How far off something was, in rating points. None is not defined: a mean has no interval."""
-
-    rmse: NonNegativeFloat = Field(allow_inf_nan=False)
-    mae: NonNegativeFloat = Field(allow_inf_nan=False)
-    bias: FiniteFloat | None = None
-    r2: FiniteFloat | None = None
-    spearman: FiniteFloat | None = None
-    interval_coverage: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
-    interval_width: NonNegativeFloat | None = Field(default=None, allow_inf_nan=False)
-
-
-class SituationFigures(_Document):
-    """The model beside the two means that it must beat."""
-
-    model: Figures
-    genre_mean: Figures
-    global_mean: Figures
-
-
-class BothSituations(_Document):
-    """The figures of either situation."""
-
-    unreleased: SituationFigures
-    released: SituationFigures
-
-    def of(self, situation: Situation) -> SituationFigures:
-        """Return the figures of a situation."""
-        return self.released if situation == "released" else self.unreleased
-
-
-class HoldOut(_Document):
-    """The films that a day was measured on: released on or after `start` and before `until`."""
-
-    start: date
-    until: date
-    films: int = Field(ge=1)
-
-
-class MeasuredDay(_Document):
-    """How good the bundle of one day was on films that it had not seen."""
-
-    partition: date
-    bundle_sha256: str
-    synthetic: bool
-    holdout: HoldOut
-    figures: BothSituations
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +55,18 @@ class ModelCard:
 
     days: tuple[MeasuredDay, ...] = ()
     """Oldest first."""
+    detail: MeasuredInDetail | None = None
+    """That of the day which was asked for: hundreds of figures, which are not kept of the others."""
     decisions: Mapping[date, Decision] = field(default_factory=dict)
     """What the gate said of a day, oldest first."""
     releases: tuple[HistoryEntry, ...] = ()
     """Releases and withdrawals, newest first."""
     plots: Mapping[date, tuple[str, ...]] = field(default_factory=dict)
     """Which of `PLOTS` a day has."""
+    forecasts: JudgedForecasts | None = None
+    """What had become of forecasts by the newest day that looked."""
+    forecast_plots: tuple[str, ...] = ()
+    """Which of `FORECAST_PLOTS` that day has."""
     problems: tuple[str, ...] = ()
     """A sentence for a person for each document that is left out."""
 
@@ -119,10 +74,15 @@ class ModelCard:
         """Return the figures of a day, if they are among those that were read."""
         return next((day for day in self.days if day.partition == partition), None)
 
-    def figures_of(self, champion: Champion) -> MeasuredDay | None:
-        """Return the figures of a released bundle: those of its day, unless the day has been made again since."""
-        measured = self.day(champion.partition)
-        return measured if measured is not None and measured.bundle_sha256 == champion.sha256 else None
+    def figures_of(self, champion: Champion) -> MeasuredInDetail | None:
+        """Return the figures of a released bundle: those of its day, unless the day has been made again since.
+
+        None, too, if the day is not the one that was asked for.
+        """
+        found = self.detail
+        if found is None or (found.partition, found.bundle_sha256) != (champion.partition, champion.sha256):
+            return None
+        return found
 
     def release_of(self, champion: Champion) -> HistoryEntry | None:
         """Return when and why a bundle was last released, if that is among what was read."""
@@ -133,6 +93,7 @@ class ModelCard:
 class _Kept(NamedTuple):
     """A document as it was read last. With neither document nor problem, it has not been read yet."""
 
+    kind: type[BaseModel] | None = None
     version: str | None = None
     document: BaseModel | None = None
     problem: str | None = None
@@ -149,34 +110,41 @@ class ModelCardKeeper:
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
         self._card: ModelCard | None = None
+        self._served: date | None = None
         self._read_at = 0.0
         self._reading = threading.Lock()
         self._plotting = threading.BoundedSemaphore(_PLOTS_AT_ONCE)
 
-    def read(self) -> ModelCard:
-        """Return the card. What has not changed in the storage is not read again."""
+    def read(self, served: date | None = None) -> ModelCard:
+        """Return the card, with the details of the day that is served. What has not changed is not read again."""
         card = self._card
-        if card is not None and self._clock() - self._read_at < self._seconds:
+        if card is not None and self._is_fresh(served):
             return card
         # Whoever comes while it is being read takes what there is: a storage that hangs must hold one thread, not all.
         if not self._reading.acquire(blocking=False):
             return card or ModelCard(problems=("The figures are being read: ask again in some seconds.",))
         try:
-            if self._card is None or self._clock() - self._read_at >= self._seconds:
+            if self._card is None or not self._is_fresh(served):
+                self._served = served or self._served
                 self._card = self._read_again()
                 self._read_at = self._clock()
             return self._card
         finally:
             self._reading.release()
 
+    def _is_fresh(self, served: date | None) -> bool:
+        return self._clock() - self._read_at < self._seconds and served in (None, self._served)
+
     def plot(self, day: date, name: str, *, known: str | None = None) -> Versioned | None:
         """Return a picture as PNG; None if the day has none, empty data if its version is still `known`.
 
-        Raises `StorageError` when the storage does not answer, and for an object that is no PNG.
+        Those of `FORECAST_PLOTS` are of the day of `ModelCard.forecasts`. Raises `StorageError` when the storage does
+        not answer, and for an object that is no PNG.
         """
-        if name not in PLOTS:
+        folder = METRICS if name in PLOTS else OUTCOMES if name in FORECAST_PLOTS else None
+        if folder is None:
             return None
-        key = f"{METRICS}/{day}/{name}.png"
+        key = f"{folder}/{day}/{name}.png"
         if not self._plotting.acquire(blocking=False):
             raise StorageError(f"{self._storage.url(key)} cannot be read now: others are being read; try again")
         try:
@@ -186,7 +154,7 @@ class ModelCardKeeper:
         if found is None or found.version == known:
             return found and Versioned(b"", found.version)
         if not found.data.startswith(_PNG):
-            raise StorageError(f"{self._storage.url(key)} is no PNG picture: materialize {METRICS} of {day} again")
+            raise StorageError(f"{self._storage.url(key)} is no PNG picture: materialize {folder} of {day} again")
         return found
 
     def _read_again(self) -> ModelCard:
@@ -194,11 +162,16 @@ class ModelCardKeeper:
             measured = self._storage.list(METRICS)
             decided = self._storage.list(DECISIONS)
             recorded = self._storage.list(HISTORY)
+            judged = self._storage.list(OUTCOMES)
         except StorageError as error:
-            earlier = self._card or ModelCard()
-            return ModelCard(earlier.days, earlier.decisions, earlier.releases, earlier.plots, (f"{error}.",))
+            return replace(self._card or ModelCard(), problems=(f"{error}.",))
+        days = _newest(measured, _DAY_DOCUMENT, _DAYS)
+        served = f"{METRICS}/{self._served}.json"
         wanted: dict[str, type[BaseModel]] = {
-            **dict.fromkeys(_newest(measured, _DAY_DOCUMENT, _DAYS), MeasuredDay),
+            **dict.fromkeys(days, MeasuredDay),
+            # Which may be older than those.
+            **({served: MeasuredInDetail} if served in measured else {}),
+            **dict.fromkeys(_newest(judged, _DAY_DOCUMENT, 1), JudgedForecasts),
             **dict.fromkeys(_newest(decided, _DAY_DOCUMENT, _DAYS), Decision),
             **dict.fromkeys(_newest(recorded, _HISTORY_ENTRY, _RELEASES), HistoryEntry),
         }
@@ -206,36 +179,49 @@ class ModelCardKeeper:
             read = list(threads.map(self._document, wanted, wanted.values()))
         self._kept = {key: kept for key, kept in zip(wanted, read, strict=True) if kept is not None}
         found = [kept.document for kept in self._kept.values()]
-        plots: dict[date, list[str]] = {}
-        for match in filter(None, map(_PLOT.fullmatch, measured)):
-            if (day := _day(match[1])) is not None:
-                plots.setdefault(day, []).append(match[2])
+        of_days = [self._kept[key].document for key in days if key in self._kept]
+        detail = next((document for document in found if isinstance(document, MeasuredInDetail)), None)
+        forecasts = next((document for document in found if isinstance(document, JudgedForecasts)), None)
         return ModelCard(
-            days=tuple(document for document in found if isinstance(document, MeasuredDay)),
+            days=tuple(document for document in of_days if isinstance(document, MeasuredDay)),
+            detail=detail,
             decisions={document.partition: document for document in found if isinstance(document, Decision)},
             releases=tuple(document for document in reversed(found) if isinstance(document, HistoryEntry)),
-            plots={day: tuple(name for name in PLOTS if name in names) for day, names in plots.items()},
+            plots=_plots(measured, PLOTS),
+            forecasts=forecasts,
+            forecast_plots=_plots(judged, FORECAST_PLOTS).get(forecasts.partition, ()) if forecasts else (),
             problems=tuple(kept.problem for kept in self._kept.values() if kept.problem is not None),
         )
 
     def _document(self, key: str, kind: type[BaseModel]) -> _Kept | None:
         kept = self._kept.get(key, _Kept())
+        if kept.kind is not kind:  # as when another day is served
+            kept = _Kept(kind)
         # The version alone: hundreds of documents need not be held to learn that they have not changed.
         known = Versioned(b"", kept.version) if kept.version else None
         try:
             found = self._storage.get_versioned(
-                key, known=known, at_most=_LARGEST if kind is MeasuredDay else _LARGEST_OTHER
+                key, known=known, at_most=_LARGEST_OTHER if kind in {Decision, HistoryEntry} else _LARGEST
             )
         except StorageError as error:
             # Without its version it is read again, and whatever is wrong with it is then said instead.
             return kept._replace(version=None, problem=f"{error}.")
         if found is None:
             return None
-        return kept if found.version == kept.version else _Kept(found.version, *_parse(kind, key, found.data))
+        return kept if found.version == kept.version else _Kept(kind, found.version, *_parse(kind, key, found.data))
 
 
 def _newest(keys: Iterable[str], pattern: re.Pattern[str], count: int) -> list[str]:
     return [key for key in keys if pattern.fullmatch(key)][-count:]
+
+
+def _plots(keys: Iterable[str], names: Sequence[str]) -> dict[date, tuple[str, ...]]:
+    """Return which of these pictures each day has, in their order."""
+    found: dict[date, set[str]] = {}
+    for match in filter(None, map(_PLOT.fullmatch, keys)):
+        if (day := _day(match[1])) is not None:
+            found.setdefault(day, set()).add(match[2])
+    return {day: tuple(name for name in names if name in there) for day, there in found.items()}
 
 
 def _parse(kind: type[BaseModel], key: str, data: bytes) -> tuple[BaseModel | None, str | None]:

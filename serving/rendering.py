@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from movie_platform.rating_model.card import ATTRIBUTION
 from movie_platform.rating_model.rows import RowPrediction
 from serving import charts
 from serving.problems import Problem
 from serving.stories import in_words
-from serving.upcoming import ATTRIBUTION, UpcomingFilm
+from serving.upcoming import UpcomingFilm
 
 __all__ = ["render", "render_problem", "sentence", "spoken"]
 

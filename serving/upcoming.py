@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from serving.upcoming_table import UpcomingFilms
 
 __all__ = [
-    "ATTRIBUTION",
     "Selection",
     "Sort",
     "UpcomingFilm",
@@ -30,11 +29,6 @@ __all__ = [
     "UpcomingParameters",
     "UpcomingQuery",
 ]
-
-ATTRIBUTION: Final = (
-    "This product uses TMDB and the TMDB APIs but is not endorsed, certified, or otherwise approved by TMDB."
-)
-"""What TMDB's terms want said wherever its data show."""
 
 Sort = Literal["-prediction", "prediction", "release_date", "-release_date", "title"]
 

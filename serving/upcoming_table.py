@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from movie_platform.rating_model.card import ATTRIBUTION
 from movie_platform.rating_model.fields import SITUATIONS, YEARS
 from movie_platform.rating_model.model import HIGHEST_RATING
 from movie_platform.tmdb.reference import GENRES, LANGUAGES
-from serving.upcoming import ATTRIBUTION, Selection, Sort, UpcomingFilm, UpcomingQuery
+from serving.upcoming import Selection, Sort, UpcomingFilm, UpcomingQuery
 
 __all__ = ["UpcomingFilms"]
 

@@ -11,20 +11,33 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import ValidationError
 
 from movie_platform.assets.policy import daily_asset
-from movie_platform.checks import CHAMPION_BUNDLE, METRICS_CHECKS, TRAINED_BUNDLE
+from movie_platform.checks import CHAMPION_BUNDLE, METRICS_CHECKS, TRAINED_BUNDLE, MeasuredFacts
 from movie_platform.code_version import code_version
 from movie_platform.daily import DayFailed, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs, MissingDay
 from movie_platform.partitions import LOOK_BACK, cycle_start, cycle_step, hold_out_end, look_back
 from movie_platform.presentation import image, table
 from movie_platform.rating_model import plots
+from movie_platform.rating_model.bootstrap import LEVEL
 from movie_platform.rating_model.bundle import Bundle
+from movie_platform.rating_model.card import model_card, to_markdown
 from movie_platform.rating_model.config import TrainingConfig
-from movie_platform.rating_model.evaluation import Comparison, compare, evaluate, hold_out_from_json, hold_out_to_json
+from movie_platform.rating_model.documents import what_is_wrong
+from movie_platform.rating_model.evaluation import (
+    Comparison,
+    compare,
+    evaluate,
+    hold_out_from_json,
+    hold_out_to_json,
+    uncertainty,
+)
 from movie_platform.rating_model.films import TooFewFilmsError, latest_films
 from movie_platform.rating_model.gate import decide
+from movie_platform.rating_model.measured import MeasuredInDetail
+from movie_platform.rating_model.slices import slice_table, slices
 from movie_platform.rating_model.training import train
 from movie_platform.releases import Champion, Decision, champion_of, keep_copy, newest_released, release, withdraw
 from movie_platform.storage import Storage
@@ -123,7 +136,8 @@ def metrics(
 
     A model of the same configuration is trained on the films released before the hold-out (the 24 months before
     twelve months before the day, at least 300 films) and asked about the hold-out, which it has not seen. RMSE
-    is the main figure. The hold-out's predictions and the plots are kept beside the figures.
+    is the main figure. How far the figures may be chance, those of parts of the hold-out, its predictions and the plots
+    are kept beside them, and all of it is made into a model card.
     """
 
     def make(day: date) -> DayOutput:
@@ -134,6 +148,20 @@ def metrics(
         except ValueError as error:
             raise DayFailed(_with_hint(error, day)) from error
         synthetic = bundle.metadata.synthetic
+        uncertain, parts = uncertainty(evaluation.predictions), slices(evaluation.predictions, films)
+        document = {
+            "partition": day.isoformat(),
+            "bundle_sha256": hashlib.sha256(bundle.to_bytes()).hexdigest(),
+            "synthetic": synthetic,
+            **evaluation.to_dict(),
+            "bootstrap": uncertain.to_dict(),
+            "slices": [part.to_dict() for part in parts],
+            "predictions": hold_out_to_json(evaluation.predictions),
+        }
+        try:
+            card = model_card(bundle.metadata, MeasuredInDetail.model_validate(document))
+        except ValidationError as error:
+            raise DayFailed(f"the figures make no model card: {what_is_wrong(error)}") from error
         drawn = {
             "predicted_against_actual": plots.predicted_against_actual(evaluation),
             "residuals_by_year": plots.residuals_by_year(evaluation),
@@ -141,14 +169,8 @@ def metrics(
             "interval_calibration": plots.interval_coverage(evaluation),
         }
         return DayOutput(
-            value={
-                "partition": day.isoformat(),
-                "bundle_sha256": hashlib.sha256(bundle.to_bytes()).hexdigest(),
-                "synthetic": synthetic,
-                **evaluation.to_dict(),
-                "predictions": hold_out_to_json(evaluation.predictions),
-            },
-            facts=evaluation,
+            value=document,
+            facts=MeasuredFacts(evaluation, uncertain, parts),
             attachments={f"{name}.png": png for name, png in drawn.items()},
             metadata={
                 "synthetic": synthetic,
@@ -160,11 +182,14 @@ def metrics(
                 "hold-out": f"{len(evaluation.predictions):,} films released from {evaluation.holdout_start} "
                 f"until {evaluation.until}"
                 + (", reaching further back for enough films" if evaluation.widened else ""),
+                "model card": dg.MetadataValue.md(to_markdown(card, title=f"The model of {day}")),
                 "beside the baselines": table(
                     {"situation": situation, "model": model, **figures}
                     for situation, models in evaluation.figures.items()
                     for model, figures in models.items()
                 ),
+                f"{LEVEL:.0%} intervals of RMSE and differences": table(uncertain.table),
+                "parts of the hold-out": table(slice_table(parts)),
                 **{name.replace("_", " "): image(png, name) for name, png in drawn.items()},
             },
         )

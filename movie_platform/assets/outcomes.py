@@ -63,6 +63,7 @@ def prediction_outcomes(
         outcomes = join_forecasts(asked_forecasts(films, until=day), forecasts.of)
         found, by_month = figures_by_age(outcomes.table), figures_by_month(outcomes.table)
         synthetic = bool(films["synthetic"].any())
+        expected = None if by_month else forecasts.expected()
         drawn = (
             {
                 "errors_over_time": plots.errors_over_time(outcomes.table),
@@ -80,6 +81,7 @@ def prediction_outcomes(
                 "figures": {str(age): of_age for age, of_age in found.items()},
                 "by_month": by_month,
                 "left_out": dict(outcomes.left_out),
+                "expected": expected,
                 "outcomes": outcomes_to_json(outcomes.table),
             },
             facts=outcomes,
@@ -87,7 +89,7 @@ def prediction_outcomes(
             metadata={
                 "synthetic": synthetic,
                 "films with an outcome": int(outcomes.table["id"].nunique()),
-                **({} if by_month else {"why there are none": forecasts.expected()}),
+                **({"why there are none": expected} if expected else {}),
                 **{
                     f"{metric}, {age} days before": value
                     for age, of_age in found.items()

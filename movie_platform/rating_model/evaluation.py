@@ -1,7 +1,7 @@
 """How good the model is on films released after everything it was trained on.
 
-What belongs here: the hold-out, the figures beside the baselines, and comparing two days. What does not: deciding
-what is released, and drawing (``plots``).
+What belongs here: the hold-out, the figures beside the baselines, how far they may be chance, and comparing two days.
+What does not: deciding what is released, and drawing (``plots``).
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from movie_platform.rating_model import bootstrap
+from movie_platform.rating_model.bootstrap import Estimate
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.films import MIN_FILMS, SITUATIONS, Situation, TooFewFilmsError, training_films
 from movie_platform.rating_model.model import RatingModel
@@ -23,6 +25,7 @@ __all__ = [
     "BASELINES",
     "Comparison",
     "Evaluation",
+    "Uncertainty",
     "compare",
     "evaluate",
     "figures",
@@ -31,6 +34,7 @@ __all__ = [
     "hold_out_to_json",
     "mean_baselines",
     "predict_hold_out",
+    "uncertainty",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -81,6 +85,43 @@ class Evaluation:
             "figures": {
                 situation: {model: dict(metrics) for model, metrics in models.items()}
                 for situation, models in self.figures.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far the figures of an evaluation may be chance.
+
+    ``rmse`` is situation -> ``model`` or a baseline -> the RMSE with its interval; ``difference`` is situation -> a
+    baseline -> the model's RMSE minus the baseline's, on the same draws.
+    """
+
+    rmse: Mapping[str, Mapping[str, Estimate]]
+    difference: Mapping[str, Mapping[str, Estimate]]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All of it as a long table: situation, model, figure (rmse or difference), value, low, high."""
+        rows = [
+            (situation, model, figure, estimate.value, estimate.low, estimate.high)
+            for figure, found in (("rmse", self.rmse), ("difference", self.difference))
+            for situation, models in found.items()
+            for model, estimate in models.items()
+        ]
+        return pd.DataFrame(rows, columns=["situation", "model", "figure", "value", "low", "high"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as plain JSON values, with their level and the number of draws, floats not rounded."""
+        return {
+            "level": bootstrap.LEVEL,
+            "resamples": bootstrap.RESAMPLES,
+            **{
+                name: {
+                    situation: {model: estimate.to_dict() for model, estimate in models.items()}
+                    for situation, models in found.items()
+                }
+                for name, found in (("rmse", self.rmse), ("difference", self.difference))
             },
         }
 
@@ -156,6 +197,21 @@ def predict_hold_out(model: RatingModel, holdout: pd.DataFrame, *, threads: int 
         for column in ("prediction", "low", "high"):
             predictions[f"{situation}_{column}"] = predicted[column]
     return predictions.reset_index(drop=True)
+
+
+def uncertainty(predictions: pd.DataFrame) -> Uncertainty:
+    """Return how far the RMSE of the model and the baselines, and their differences, may be chance.
+
+    ``predictions`` is that of an ``Evaluation``. Takes half a second for a thousand films.
+    """
+    baselines = {name: predictions[name] - predictions["actual"] for name in BASELINES}
+    found: dict[str, dict[str, Estimate]] = {}
+    differences: dict[str, dict[str, Estimate]] = {}
+    for situation in SITUATIONS:
+        errors = predictions[f"{situation}_prediction"] - predictions["actual"]
+        found[situation] = {name: bootstrap.rmse(values) for name, values in {"model": errors, **baselines}.items()}
+        differences[situation] = {name: bootstrap.rmse_difference(errors, values) for name, values in baselines.items()}
+    return Uncertainty(rmse=found, difference=differences)
 
 
 def figures_of(predictions: pd.DataFrame, situation: Situation) -> dict[str, float]:

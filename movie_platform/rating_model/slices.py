@@ -1,10 +1,10 @@
 """Where a model is strong and where it is weak: the figures of an evaluation for parts of its films.
 
-What belongs here: which parts there are, and which are too small to be shown. What does not: the figures themselves
+What belongs here: which parts there are. What does not: the figures themselves
 (``evaluation``) and how far they may be chance (``bootstrap``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,19 +15,17 @@ import pandas as pd
 from movie_platform.rating_model.bootstrap import Estimate, rmse
 from movie_platform.rating_model.evaluation import figures_of
 from movie_platform.rating_model.fields import SITUATIONS, Situation
+from movie_platform.rating_model.measured import MIN_FILMS_OF_SLICE, OTHERS, UNKNOWN
 
-__all__ = ["MANY_VOTES", "MIN_FILMS_OF_SLICE", "OTHERS", "UNKNOWN", "Slice", "slices"]
+__all__ = ["DIMENSIONS", "MANY_VOTES", "MIN_FILMS_OF_SLICE", "OTHERS", "UNKNOWN", "Slice", "slice_table", "slices"]
+
+DIMENSIONS: Final = ("votes", "year", "language", "genre")
+"""What the films are divided by."""
 
 Mask = npt.NDArray[np.bool_]
 
-MIN_FILMS_OF_SLICE: Final = 25
-"""Fewer films are not told apart: the interval of their RMSE would be wider than any difference between slices."""
-
 MANY_VOTES: Final = 50
 """The mean of so many votes deviates by less than 0.3 points: what remains is the model's own error."""
-
-OTHERS: Final = "others"
-UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,29 @@ def slices(predictions: pd.DataFrame, films: pd.DataFrame) -> list[Slice]:
         for name, of_slice in _parts(names, by_name=dimension in {"votes", "year"})
         for situation in SITUATIONS
     ]
+
+
+def slice_table(found: Iterable[Slice]) -> pd.DataFrame:
+    """Return a row for each slice: dimension, name, situation, films, rmse, low, high, bias, interval_coverage.
+
+    Low and high are those of the RMSE.
+    """
+    rows = [
+        (
+            one.dimension,
+            one.name,
+            one.situation,
+            one.films,
+            one.rmse.value,
+            one.rmse.low,
+            one.rmse.high,
+            one.figures["bias"],
+            one.figures["interval_coverage"],
+        )
+        for one in found
+    ]
+    columns = ["dimension", "name", "situation", "films", "rmse", "low", "high", "bias", "interval_coverage"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _votes(count: int) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from movie_platform.rating_model.bootstrap import rmse, rmse_difference
 from movie_platform.rating_model.evaluation import (
     Evaluation,
     compare,
@@ -14,6 +15,7 @@ from movie_platform.rating_model.evaluation import (
     figures,
     hold_out_from_json,
     hold_out_to_json,
+    uncertainty,
 )
 from movie_platform.rating_model.films import SITUATIONS, TooFewFilmsError
 from movie_platform.rating_model.training import train
@@ -134,6 +136,32 @@ def test_the_table_has_every_figure(evaluation: Evaluation):
         for metric, value in metrics.items()
     }
     assert (table["films"] == len(evaluation.predictions)).all()
+
+
+def test_how_far_the_figures_may_be_chance(evaluation: Evaluation):
+    """Each interval is around the figure that it is of, and the differences are paired."""
+    found = uncertainty(evaluation.predictions)
+    table = evaluation.predictions
+    for situation in SITUATIONS:
+        errors = table[f"{situation}_prediction"] - table["actual"]
+        for name, figures_of_it in evaluation.figures[situation].items():
+            estimate = found.rmse[situation][name]
+            assert estimate.value == pytest.approx(figures_of_it["rmse"])
+            assert estimate.low < estimate.value < estimate.high
+        assert found.rmse[situation]["model"] == rmse(errors)
+        assert set(found.difference[situation]) == {"global_mean", "genre_mean"}
+        for name, difference in found.difference[situation].items():
+            assert difference == rmse_difference(errors, table[name] - table["actual"])
+            assert difference.high < 0, "the model beats it"
+    rows = found.table.set_index(["figure", "situation", "model"])
+    assert len(rows) == 10
+    assert rows.loc[("difference", "released", "genre_mean"), "low"] == found.difference["released"]["genre_mean"].low
+    document = found.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert (document["level"], document["rmse"]["released"]["model"]["low"]) == (
+        0.95,
+        found.rmse["released"]["model"].low,
+    )
 
 
 def test_the_document_is_plain_json_and_not_rounded(evaluation: Evaluation):

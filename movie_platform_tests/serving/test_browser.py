@@ -19,9 +19,9 @@ from movie_platform.settings import ServingSettings
 from movie_platform.storage import DiskStorage
 from movie_platform_tests.serving.predicted import DAY, film, put
 from movie_platform_tests.serving.service import bundle_of, release_bundle, running
-from movie_platform_tests.serving.test_model_card import put_decision, put_metrics
+from movie_platform_tests.serving.test_model_card import in_detail, put_decision, put_metrics, put_outcomes
 from serving.app import create_app
-from serving.model_card import PLOTS
+from serving.model_card import FORECAST_PLOTS, PLOTS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
@@ -69,10 +69,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ),
     )
     for number in range(3):
-        put_metrics(storage, DAY - timedelta(days=number), bundle_sha256=champion.sha256, rmse=0.6 + number / 100)
+        put_metrics(
+            storage,
+            DAY - timedelta(days=number),
+            bundle_sha256=champion.sha256,
+            rmse=0.6 + number / 100,
+            **in_detail(names=("Drama", "Science Fiction", "x" * 120)),
+        )
+    put_outcomes(storage)
     put_decision(storage, DAY - timedelta(days=1), released=False)
     for name in PLOTS:
         storage.put(f"metrics/{DAY}/{name}.png", PICTURE)
+    for name in FORECAST_PLOTS:
+        storage.put(f"prediction_outcomes/{DAY}/{name}.png", PICTURE)
     settings = ServingSettings(MOVIE_PLATFORM_STORAGE=str(folder / "storage"), SERVING_CACHE=str(folder / "cache"))
     with running(create_app(settings)) as client:
         yield str(client.base_url).rstrip("/")
@@ -347,12 +356,21 @@ def test_the_model_card_has_every_figure_as_a_table(open_page: Open):
     expect(page.get_by_role("row", name=re.compile("^2026-01-02 refused"))).to_be_visible()
 
 
+def test_the_model_card_has_every_part_and_feature_in_a_table_to_open(open_page: Open):
+    page = open_page("/model-card", viewport=NARROW)
+
+    for summary, row in (("All parts", "genre Science Fiction"), ("Features, and why", "votes only after release")):
+        expect(page.get_by_role("row", name=re.compile(f"^{row}"))).to_be_hidden()
+        page.get_by_text(summary).click()
+        expect(page.get_by_role("row", name=re.compile(f"^{row}"))).to_be_visible()
+
+
 def test_the_model_card_shows_the_plots_of_the_served_day(open_page: Open):
     page = open_page("/model-card")
     for picture in page.locator("figure img").all():
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("naturalWidth", 1)
-    expect(page.locator("figure img")).to_have_count(len(PLOTS))
+    expect(page.locator("figure img")).to_have_count(len(PLOTS) + len(FORECAST_PLOTS))
 
 
 def test_the_skip_link_leads_to_the_content_and_loads_nothing(open_page: Open):

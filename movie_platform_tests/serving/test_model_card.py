@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from movie_platform.rating_model.measured import MeasuredDay
 from movie_platform.releases import Champion, Decision, champion_of, keep_copy, release
 from movie_platform.storage import DiskStorage, Storage, StorageError, open_storage
 from movie_platform_tests.serving.service import BrokenStorage
@@ -46,6 +47,56 @@ def metrics(day: date = DAY, *, rmse: float = 0.6, **changed: Any) -> dict[str, 
         "predictions": {"id": [1, 2, 3], "actual": [6.1, 6.2, 6.3]},
         **changed,
     }
+
+
+def estimate(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.05, "high": value + 0.05}
+
+
+def in_detail(*, names: tuple[str, ...] = ("Drama",), rmse: float = 0.6) -> dict[str, Any]:
+    """Return what a document has besides: intervals, and parts of these names, each far worse than the whole."""
+    models = {"model": estimate(rmse), "genre_mean": estimate(0.78), "global_mean": estimate(0.82)}
+    minus = {"genre_mean": estimate(rmse - 0.78), "global_mean": estimate(rmse - 0.82)}
+    return {
+        "bootstrap": {
+            "level": 0.95,
+            "resamples": 2000,
+            "rmse": {"unreleased": models, "released": models},
+            "difference": {"unreleased": minus, "released": minus},
+        },
+        "slices": [
+            {
+                "dimension": "genre",
+                "name": name,
+                "situation": situation,
+                "films": 60,
+                "figures": {**figures(1.0), "bias": 0.5, "interval_coverage": 0.5},
+                "rmse": estimate(1.0),
+            }
+            for name in names
+            for situation in ("unreleased", "released")
+        ],
+    }
+
+
+def outcomes(day: date = DAY, **changed: Any) -> dict[str, Any]:
+    found = {"films": 240, "rmse": 0.71, "mae": 0.6, "bias": 0.02, "interval_coverage": 0.79}
+    return {
+        "partition": str(day),
+        "synthetic": True,
+        "min_votes": 50,
+        "level": 0.8,
+        "figures": {"90": {"films": 0}, "30": found, "1": found},
+        "by_month": [{"month": "2026-01", "days_before": age, **found} for age in (30, 1)],
+        "left_out": {"that day was never collected": 12},
+        "expected": None,
+        "outcomes": {"id": [1, 2, 3], "actual": [6.1, 6.2, 6.3]},
+        **changed,
+    }
+
+
+def put_outcomes(storage: Storage, day: date = DAY, **changed: Any) -> None:
+    storage.put(f"prediction_outcomes/{day}.json", json.dumps(outcomes(day, **changed)).encode())
 
 
 def put_metrics(storage: Storage, day: date = DAY, **options: Any) -> None:
@@ -114,10 +165,123 @@ def test_what_was_released_and_refused_is_told_with_its_reasons(storage, keeper)
     assert [entry.reasons for entry in card.releases] == [["Reason 1."], ["Reason 0."]]
 
 
+def test_the_details_of_the_served_day_are_read_and_of_no_other(storage, keeper):
+    put_metrics(storage, DAY, **in_detail())
+    put_metrics(storage, DAY - timedelta(days=1), **in_detail())
+
+    detail = keeper.read(DAY).detail
+
+    assert detail.partition == DAY
+    assert [part.name for part in detail.slices] == ["Drama", "Drama"]
+    assert detail.bootstrap.rmse_of("released").model.high == pytest.approx(0.65)
+    assert [type(day) is MeasuredDay for day in keeper.read(DAY).days] == [True, False]
+
+
+def test_details_follow_what_is_served_within_the_minute(storage, keeper, clock):
+    put_metrics(storage, DAY, **in_detail())
+    put_metrics(storage, DAY + timedelta(days=1), **in_detail(names=("War",)))
+    keeper.read(DAY)
+
+    assert keeper.read(DAY + timedelta(days=1)).detail.slices[0].name == "War"
+    assert keeper.read().detail.partition == DAY + timedelta(days=1), "whoever does not ask gets what there is"
+    assert keeper.read(DAY).detail.slices[0].name == "Drama"
+
+
+def test_the_served_day_may_be_older_than_the_newest_ninety(storage, keeper):
+    put_metrics(storage, DAY - timedelta(days=400))
+    for number in range(91):
+        put_metrics(storage, DAY + timedelta(days=number))
+
+    card = keeper.read(DAY - timedelta(days=400))
+
+    assert card.detail.partition == DAY - timedelta(days=400)
+    assert len(card.days) == 90
+    assert card.days[0].partition == DAY + timedelta(days=1)
+
+
+def test_figures_are_of_the_very_bundle(storage, keeper):
+    """Not of one of the same day that was made again."""
+    served = champion(DAY)
+    put_metrics(storage, DAY, bundle_sha256=served.sha256)
+    assert keeper.read(DAY).figures_of(served).partition == DAY
+    assert keeper.read(DAY).figures_of(champion(DAY - timedelta(days=1))) is None
+
+    other = champion_of(b"other", partition=DAY, code_version="abc", synthetic=True)
+    assert keeper.read(DAY).figures_of(other) is None
+
+
+def test_a_document_of_an_earlier_version_has_no_details(storage, keeper):
+    put_metrics(storage)
+
+    detail = keeper.read(DAY).detail
+
+    assert (detail.bootstrap, detail.slices) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"slices": [{"dimension": "genre"}]}, "slices.0.name"),
+        ({"slices": "all"}, "slices"),
+        ({"slices": in_detail(names=("x" * 301,))["slices"]}, "slices.0.name"),
+        ({"slices": in_detail()["slices"] * 501}, "slices"),
+        ({"bootstrap": {**in_detail()["bootstrap"], "level": 2}}, "bootstrap.level"),
+        ({"bootstrap": {**in_detail()["bootstrap"], "rmse": {}}}, "bootstrap.rmse.unreleased"),
+    ],
+)
+def test_damaged_details_leave_the_day_out_and_are_named(storage, keeper, changed: dict[str, Any], named: str):
+    put_metrics(storage, DAY, **{**in_detail(), **changed})
+
+    card = keeper.read(DAY)
+
+    assert (card.days, card.detail) == ((), None)
+    (problem,) = card.problems
+    assert f"metrics/{DAY}.json is damaged and left out ({named}: " in problem
+
+
+def test_what_became_of_forecasts_is_that_of_the_newest_day(storage, keeper):
+    put_outcomes(storage, DAY - timedelta(days=1), min_votes=70)
+    put_outcomes(storage, DAY)
+    storage.put(f"prediction_outcomes/{DAY}/coverage_over_time.png", PNG)
+    storage.put(f"prediction_outcomes/{DAY - timedelta(days=1)}/errors_over_time.png", PNG)
+
+    card = keeper.read()
+
+    assert (card.forecasts.partition, card.forecasts.min_votes) == (DAY, 50)
+    assert card.forecasts.figures[30].films == 240
+    assert card.forecast_plots == ("coverage_over_time",)
+    assert keeper.plot(DAY, "coverage_over_time").data == PNG
+    assert keeper.plot(DAY, "errors_over_time") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"figures": {"soon": {"films": 1}}}, "figures.soon"),
+        ({"by_month": [{"month": "May", "days_before": 1, "films": 1}]}, "by_month.0.month"),
+        ({"left_out": {"x" * 301: 1}}, "left_out"),
+        ({"expected": "x" * 1001}, "expected"),
+        ({"partition": "2026-01-09"}, "another day"),
+    ],
+)
+def test_damaged_outcomes_are_named_and_the_rest_is_shown(storage, keeper, changed: dict[str, Any], named: str):
+    put_metrics(storage)
+    put_outcomes(storage, DAY, **changed)
+
+    card = keeper.read()
+
+    assert len(card.days) == 1
+    assert (card.forecasts, card.forecast_plots) == (None, ())
+    (problem,) = card.problems
+    assert f"prediction_outcomes/{DAY}.json" in problem
+    assert named in problem
+
+
 def test_an_empty_storage_makes_an_empty_card(keeper):
     card = keeper.read()
 
     assert (card.days, card.decisions, card.releases, card.plots, card.problems) == ((), {}, (), {}, ())
+    assert (card.detail, card.forecasts) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +311,14 @@ def test_a_damaged_document_is_left_out_and_named(storage, keeper, data: bytes, 
 @given(cut=st.integers(0, 400), changed=st.integers(0, 400), byte=st.integers(0, 255))
 def test_no_damage_breaks_the_card(tmp_path: Path, cut: int, changed: int, byte: int):
     storage = DiskStorage(tmp_path / "storage")
-    data = bytearray(json.dumps(metrics()).encode())
-    data[changed] = byte
-    storage.put(f"metrics/{DAY}.json", bytes(data[: len(data) - cut]))
+    for folder, document in (("metrics", metrics(**in_detail())), ("prediction_outcomes", outcomes())):
+        data = bytearray(json.dumps(document).encode())
+        data[changed] = byte
+        storage.put(f"{folder}/{DAY}.json", bytes(data[: len(data) - cut]))
 
-    card = ModelCardKeeper(storage).read()
+    card = ModelCardKeeper(storage).read(DAY)
 
-    assert len(card.days) + len(card.problems) == 1
+    assert len(card.days) + (card.forecasts is not None) + len(card.problems) == 2
 
 
 def test_a_huge_document_is_named_without_being_read(storage, keeper):

@@ -17,7 +17,7 @@ from movie_platform.settings import ServingSettings
 from movie_platform.storage import DiskStorage, Storage
 from movie_platform_tests.serving.predicted import DAY, film, put
 from movie_platform_tests.serving.service import BrokenStorage, bundle_of, release_bundle, running, service_of
-from movie_platform_tests.serving.test_model_card import PNG, put_metrics
+from movie_platform_tests.serving.test_model_card import PNG, in_detail, put_metrics, put_outcomes
 from serving.app import create_app
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -85,6 +85,12 @@ def titles(found: Page) -> list[str]:
 def field(found: Page, name: str) -> dict[str, str | None]:
     (attributes,) = [found_ for tag, found_ in found.elements if found_.get("id") == name and tag != "fieldset"]
     return attributes
+
+
+def rows(found: Page) -> list[list[str]]:
+    """Return the cells of every row of every table."""
+    cells = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
+    return [cells.findall(row) for row in re.findall(r"<tr>(.*?)</tr>", found.html, re.DOTALL)]
 
 
 def error(found: Page, name: str) -> str:
@@ -478,7 +484,7 @@ def test_texts_of_a_form_are_not_logged(site, caplog):
 def test_the_model_card_names_the_model_and_its_figures_beside_the_baselines(site):
     found = page(site, "/model-card")
 
-    assert "It is off by 0.60 points" in found.words
+    assert "Before release, it is off by 0.60 points" in found.words
     assert "mean of all films would be off by 0.82" in found.words
     assert "431 films" in found.words
     assert "It is better." in found.words
@@ -512,11 +518,103 @@ def test_a_plot_is_sent_once(site):
     assert site.get("/plots/champion.png").status_code == 404
 
 
+def test_the_model_card_says_what_the_model_is_made_of_and_for(site):
+    found = page(site, "/model-card")
+
+    headings = re.findall(r"<h2 [^>]*>([^<]+)</h2>", found.html)
+    assert headings == [
+        "Served now",
+        "What it is for",
+        "How far off it is",
+        "Where it is weak",
+        "Day by day",
+        "Releases",
+        "A closer look",
+        "What it must not be used for",
+        "What it learned from",
+        "What it looks at",
+        "Terms of the data",
+    ]
+    assert "300 with at least 10 votes" in found.words
+    assert "Invented by the built-in catalogue" in found.words
+    (votes,) = (row for row in rows(found) if row[0] == "votes")
+    assert votes[1] == "only after release"
+
+
+def test_figures_of_an_earlier_version_are_shown_and_what_is_missing_is_said(site):
+    found = page(site, "/model-card")
+
+    assert ["Model", "0.600", "–"] in [row[:3] for row in rows(found)]  # noqa: RUF001
+    assert "There are no figures of parts of the films: materialize metrics of its day again" in found.words
+
+
+def detailed(storage: Storage, *names: str) -> None:
+    """A served day with intervals and with parts of these names, and what became of forecasts."""
+    champion = release_bundle(storage, bundle_of(DAY))
+    put_metrics(storage, DAY, bundle_sha256=champion.sha256, **in_detail(names=names))
+    put_outcomes(storage, DAY)
+    storage.put(f"prediction_outcomes/{DAY}/errors_over_time.png", PNG)
+
+
+def test_the_model_card_has_intervals_and_names_where_it_is_weak(storage, make_app):
+    detailed(storage, "Horror")
+    with running(make_app(storage)) as client:
+        found = page(client, "/model-card")
+
+    assert ["Model", "0.600 (0.550 to 0.650)"] in [row[:2] for row in rows(found)]
+    assert "further off than its 0.600 overall: genre Horror: RMSE 1.000 (0.950 to 1.050), 60 films." in found.words
+    assert "interval too narrow: genre Horror: holds 50 % instead of 80 %" in found.words
+
+
+def test_the_model_card_shows_what_became_of_forecasts(storage, make_app):
+    detailed(storage, "Horror")
+    with running(make_app(storage)) as client:
+        found = page(client, "/model-card")
+        (picture,) = found.all("img")
+        answer = client.get(picture["src"] or "")
+        again = client.get(picture["src"] or "", headers={"If-None-Match": answer.headers["etag"]})
+        missing = client.get("/plots/coverage_over_time.png")
+
+    assert "90 days before release. No film yet." in found.words
+    assert "30 days before release. Off by 0.71 points" in found.words
+    assert ["2026-01", "30", "240", "0.710", "+0.02", "79 %"] in rows(found)
+    assert (picture["src"], answer.content) == ("/plots/errors_over_time.png", PNG)
+    assert (again.status_code, missing.status_code) == (304, 404)
+
+
+def test_forecasts_without_an_outcome_say_when_there_will_be_one(storage, make_app):
+    put_outcomes(storage, figures={"30": {"films": 0}}, by_month=[], expected="Forecasts begin on 2026-01-01.")
+    with running(make_app(storage)) as client:
+        found = page(client, "/model-card")
+        plot = client.get("/plots/errors_over_time.png")
+
+    assert "Forecasts begin on 2026-01-01." in found.words
+    assert plot.status_code == 404
+
+
+def test_names_from_data_are_text_on_the_model_card(storage, make_app):
+    names = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}")
+    detailed(storage, *names)
+    put_outcomes(storage, left_out={"<b>reason</b>": 3})
+    with running(make_app(storage)) as client:
+        found = page(client, "/model-card")
+
+    assert [script for script in found.all("script") if "src" not in script] == []
+    assert [image["src"] for image in found.all("img")] == ["/plots/errors_over_time.png"]
+    assert found.all("b") == []
+    for name in (*names, "<b>reason</b>"):
+        assert name in found.words
+
+
 def test_a_damaged_document_is_named_on_the_model_card(storage, make_app):
     storage.put(f"metrics/{DAY}.json", b"{")
+    storage.put(f"prediction_outcomes/{DAY}.json", b"[]")
 
     with running(make_app(storage)) as client:
-        assert f"metrics/{DAY}.json is damaged" in page(client, "/model-card").words
+        found = page(client, "/model-card")
+
+    assert f"metrics/{DAY}.json is damaged" in found.words
+    assert f"prediction_outcomes/{DAY}.json is damaged" in found.words
 
 
 # --- nothing to show -------------------------------------------------------------------------------
@@ -534,7 +632,10 @@ def test_before_anything_is_made_pages_say_what_to_run(storage, make_app, path: 
 
 def test_an_empty_model_card_says_what_to_run(storage, make_app):
     with running(make_app(storage)) as client:
-        assert "make demo" in page(client, "/model-card").words
+        found = page(client, "/model-card")
+
+    assert "make demo" in found.words
+    assert "What it must not be used for" in found.words
 
 
 def test_a_film_is_shown_without_a_model_too(storage, make_app):

@@ -12,9 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
 from movie_platform.rating_model.bundle import BundleMetadata
+from movie_platform.rating_model.measured import MeasuredDay
 from movie_platform.rating_model.model import TrainedOn
 from movie_platform.releases import Champion
-from serving.model_card import MeasuredDay
 from serving.problems import problem_responses
 from serving.service import bundle_of, service_of
 
@@ -91,7 +91,7 @@ def model(request: Request) -> Model:
     """Describe the bundle that answers now: what it is, where it is from, how good it is, whether there is a newer."""
     bundle, service = bundle_of(request), service_of(request)
     champion, newest = bundle.champion, service.bundles.newest
-    card = service.model_card.read()
+    card = service.model_card.read(champion.partition)
     released = card.release_of(champion)
     return Model(
         **_of_champion(champion),

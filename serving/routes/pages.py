@@ -17,6 +17,8 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from movie_platform.rating_model.card import ATTRIBUTION, HEADINGS, Section, forecasts, limits
+from movie_platform.rating_model.card import model_card as card_of
 from movie_platform.rating_model.fields import MIN_VOTES, SITUATIONS, YEARS, Film, Situation
 from movie_platform.rating_model.rows import RowPrediction
 from movie_platform.storage import StorageError
@@ -24,12 +26,12 @@ from movie_platform.tmdb.reference import GENRES, LANGUAGES
 from serving import charts
 from serving.bundles import LoadedBundle
 from serving.films import FilmRequest
-from serving.model_card import ModelCard
+from serving.model_card import FORECAST_PLOTS, ModelCard
 from serving.problems import FieldError, Problem, field_errors
 from serving.rendering import render, render_problem, sentence, spoken
 from serving.service import bundle_of, service_of
 from serving.stories import in_words, tell
-from serving.upcoming import ATTRIBUTION, UpcomingFilm, UpcomingFilters, UpcomingParameters, UpcomingQuery
+from serving.upcoming import UpcomingFilm, UpcomingFilters, UpcomingParameters, UpcomingQuery
 
 if TYPE_CHECKING:
     from serving.upcoming_table import UpcomingFilms
@@ -48,7 +50,6 @@ _SORTS: Final = (
 _PER_PAGE: Final = "30"
 _SHOWN: Final = 10
 
-_HEADINGS: Final[Mapping[Situation, str]] = {"unreleased": "Before release", "released": "After release"}
 _PLOTS: Final = {
     "predicted_against_actual": (
         "Two scatter plots, before and after release: predicted against actual rating of each film of the hold-out.",
@@ -65,6 +66,14 @@ _PLOTS: Final = {
     "interval_calibration": (
         "Share of ratings inside the 80 % range, by tenths of the predictions from low to high.",
         "Whether the range keeps its promise for films predicted low, in the middle and high.",
+    ),
+    "errors_over_time": (
+        "Error of forecasts, as root mean square and on average, by month of release and days before it.",
+        "How far off the forecasts were, month by month. The table of months has every figure.",
+    ),
+    "coverage_over_time": (
+        "Share of ratings inside the forecasts' range, by month of release and days before it.",
+        "How often the range held the rating, month by month.",
     ),
 }
 _EXAMPLE: Final = (
@@ -408,15 +417,16 @@ def model_card(request: Request) -> Response:
     """Show which model answers, how good it is, what was released and why."""
     service = service_of(request)
     bundle: LoadedBundle | None = request.state.bundle
-    card = service.model_card.read()
-    measured = released = None
-    synthetic = None
+    card = service.model_card.read(bundle.champion.partition if bundle else None)
+    sections: Sequence[Section]
+    released = synthetic = None
     if bundle is not None:
         champion = bundle.champion
         synthetic = champion.synthetic
-        released, measured = card.release_of(champion), card.figures_of(champion)
-    elif card.days:
-        synthetic = card.days[-1].synthetic
+        released, sections = card.release_of(champion), card_of(bundle.metadata, card.figures_of(champion))
+    else:
+        synthetic = card.days[-1].synthetic if card.days else None
+        sections = [limits(synthetic=synthetic)]
     refused = [decision for decision in reversed([*card.decisions.values()]) if not decision.released]
     return render(
         request,
@@ -427,35 +437,37 @@ def model_card(request: Request) -> Response:
         trained_on=bundle.metadata.trained_on if bundle else None,
         newest=service.bundles.newest,
         released=released,
-        measured=measured,
-        situations=[
-            {"heading": _HEADINGS[situation], "figures": measured.figures.of(situation)} for situation in SITUATIONS
-        ]
-        if measured
-        else [],
+        sections={section.name: section for section in sections},
+        forecasts=forecasts(card.forecasts) if card.forecasts else None,
+        forecast_plots=_pictures(card.forecast_plots),
         error_charts=[_errors_over_days(card, situation) for situation in SITUATIONS],
         coverage_chart=_coverage_over_days(card),
         refusals=refused,
         shown=_SHOWN,
-        plots=[
-            {"name": name, "alt": alt, "caption": caption}
-            for name, (alt, caption) in _PLOTS.items()
-            if bundle and name in card.plots.get(bundle.champion.partition, ())
-        ],
+        plots=_pictures(card.plots.get(bundle.champion.partition, ()) if bundle else ()),
     )
+
+
+def _pictures(names: Sequence[str]) -> list[dict[str, str]]:
+    return [{"name": name, "alt": alt, "caption": caption} for name, (alt, caption) in _PLOTS.items() if name in names]
 
 
 @router.get("/plots/{name}.png")
 def plot(request: Request, name: str) -> Response:
-    """Send a picture of the served bundle's day."""
-    bundle = bundle_of(request)
+    """Send a picture of the served bundle's day, or of what became of forecasts."""
+    keeper = service_of(request).model_card
+    if name in FORECAST_PLOTS:
+        judged = keeper.read().forecasts
+        day = judged.partition if judged else None
+    else:
+        day = bundle_of(request).champion.partition
     known = request.headers.get("if-none-match", "").removeprefix("W/").strip('"')
     try:
-        found = service_of(request).model_card.plot(bundle.champion.partition, name, known=known or None)
+        found = keeper.plot(day, name, known=known or None) if day else None
     except StorageError as error:
         raise Problem(503, str(error), headers={"Retry-After": "10"}) from error
     if found is None:
-        raise Problem(404, f"the model of {bundle.champion.partition} has no such plot; /model-card shows those it has")
+        raise Problem(404, "there is no such plot; /model-card shows those that there are")
     headers = {"ETag": f'"{found.version.strip(chr(34))}"'}
     if found.version == known:
         return Response(status_code=304, headers=headers)
@@ -473,7 +485,7 @@ def _errors_over_days(card: ModelCard, situation: Situation) -> dict[str, Any]:
             ("mean of all", "third", "global_mean"),
         )
     ]
-    heading = _HEADINGS[situation]
+    heading = HEADINGS[situation]
     return {
         "caption": f"{heading}: error (RMSE, rating points)",
         "svg": charts.line_chart(
@@ -490,7 +502,7 @@ def _errors_over_days(card: ModelCard, situation: Situation) -> dict[str, Any]:
 def _coverage_over_days(card: ModelCard) -> dict[str, Any]:
     series = [
         charts.Series(
-            _HEADINGS[situation].lower(),
+            HEADINGS[situation].lower(),
             kind,
             [
                 (day.partition, coverage)
