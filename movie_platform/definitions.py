@@ -21,6 +21,7 @@ from movie_platform.io_managers import (
     JsonLinesIOManager,
     PredictionsIOManager,
 )
+from movie_platform.launchpad import overridable
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.resources import TmdbCollector
 from movie_platform.settings import Settings, SettingsError, load_settings
@@ -59,7 +60,7 @@ def build_definitions(
             "store": storage,
             "tmdb": _tmdb(settings),
             "min_vote_count": settings.min_vote_count,
-            "training_config": TrainingConfig(),
+            "training_config": overridable(TrainingConfig()),
             "training_threads": TRAINING_THREADS,
             **(resources or {}),
         },
