@@ -6,6 +6,7 @@ The mathematics belongs to `rating_model`; carrying a release out, to `releases`
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -28,6 +29,7 @@ from movie_platform.rating_model.gate import decide
 from movie_platform.rating_model.training import train
 from movie_platform.releases import Champion, Decision, champion_of, keep_copy, newest_released, release, withdraw
 from movie_platform.storage import Storage
+from movie_platform.tracking import MlflowTracker, TrackedTraining, TrackingError
 
 _LOOK_BACK = dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=1 - LOOK_BACK))
 _MODEL_CODE = ("rating_model", "partitions.py", "assets/model.py")
@@ -118,12 +120,14 @@ def metrics(
     preprocessed_movies: DayInputs,
     trained_bundle: DayInputs,
     training_threads: dg.ResourceParam[int],
+    tracker: dg.ResourceParam[MlflowTracker | None],
 ) -> Iterator[dg.Output[Any]]:
     """How good the day's bundle is, beside the baselines, for films not yet released and for released ones.
 
     A model of the same configuration is trained on the films released before the hold-out (the 24 months before
     twelve months before the day, at least 300 films) and asked about the hold-out, which it has not seen. RMSE
-    is the main figure. The hold-out's predictions and the plots are kept beside the figures.
+    is the main figure. The hold-out's predictions and the plots are kept beside the figures. With MLFLOW_TRACKING_URI,
+    the day's training is recorded there, once its figures are stored.
     """
 
     def make(day: date) -> DayOutput:
@@ -134,6 +138,16 @@ def metrics(
         except ValueError as error:
             raise DayFailed(_with_hint(error, day)) from error
         synthetic = bundle.metadata.synthetic
+        sha256 = hashlib.sha256(bundle.to_bytes()).hexdigest()
+        training = TrackedTraining(
+            day=day,
+            config=bundle.metadata.config,
+            figures=evaluation.figures,
+            code_version=bundle.metadata.code_version,
+            bundle_sha256=sha256,
+            synthetic=synthetic,
+            dagster_run_id=context.run.run_id,
+        )
         drawn = {
             "predicted_against_actual": plots.predicted_against_actual(evaluation),
             "residuals_by_year": plots.residuals_by_year(evaluation),
@@ -143,13 +157,14 @@ def metrics(
         return DayOutput(
             value={
                 "partition": day.isoformat(),
-                "bundle_sha256": hashlib.sha256(bundle.to_bytes()).hexdigest(),
+                "bundle_sha256": sha256,
                 "synthetic": synthetic,
                 **evaluation.to_dict(),
                 "predictions": hold_out_to_json(evaluation.predictions),
             },
             facts=evaluation,
             attachments={f"{name}.png": png for name, png in drawn.items()},
+            publish=None if tracker is None else partial(_record, context, tracker, training),
             metadata={
                 "synthetic": synthetic,
                 **{
@@ -170,6 +185,17 @@ def metrics(
         )
 
     yield from materialize_days(context, make, METRICS_CHECKS)
+
+
+def _record(
+    context: dg.AssetExecutionContext, tracker: MlflowTracker, training: TrackedTraining
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Record the training in MLflow; whether it could be is what the metadata say, and never fails the day."""
+    try:
+        return {"MLflow run": dg.MetadataValue.url(tracker.record(training))}
+    except TrackingError as error:
+        context.log.warning(f"metrics {training.day}: not recorded in MLflow: {error}")
+        return {"MLflow run": dg.MetadataValue.text(f"not recorded: {error}")}
 
 
 @daily_asset(
