@@ -32,8 +32,8 @@ bench-model: $(BIN)/.ready  ## Measure the model on later films: CATALOGUE=films
 	$(BIN)/python -m benchmarks.model_quality $(CATALOGUE:%=--catalogue "%") $(EVALUATE:%=--evaluate "%") \
 		--train-until "$(or $(TRAIN_UNTIL),2019-12-31)"
 
-test: $(BIN)/.ready  ## Run the tests
-	$(BIN)/python -m pytest -n auto
+test: $(BIN)/.ready .bench/mlflow/mlflow.lock  ## Run the tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Format, lint, types, import contracts, definitions
 	$(BIN)/ruff format --check .
@@ -64,6 +64,11 @@ $(BIN)/.ready: locks/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# The MLflow server that the tests record trainings on.
+.bench/mlflow/mlflow.lock: locks/mlflow.lock | $(BIN)/.ready
+	$(BIN)/python -m benchmarks.serving.mlflow_environment
 	touch $@
 
 # A link, so that the project's own folder follows the project's file; somebody's own file is left alone.

@@ -49,8 +49,9 @@ class DayOutput:
     """What only the checks need to know, such as how many films the API announced."""
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     """Files to keep in a folder beside the day's own, by name."""
-    publish: Callable[[], None] | None = None
-    """Called when the day is stored and before it is recorded; must do no harm when called again."""
+    publish: Callable[[], Mapping[str, Any] | None] | None = None
+    """Called when the day is stored and before it is recorded; must do no harm when called again. What it returns is
+    added to the metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,12 @@ from movie_platform.io_managers import (
     JsonLinesIOManager,
     PredictionsIOManager,
 )
+from movie_platform.launchpad import overridable
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.resources import TmdbCollector
 from movie_platform.settings import Settings, SettingsError, load_settings
 from movie_platform.storage import open_storage
+from movie_platform.tracking import MlflowTracker
 
 TRAINING_THREADS = 1
 """One: LightGBM's threads wait for one another by spinning, so that two took up to three times as long as one on two
@@ -59,8 +61,9 @@ def build_definitions(
             "store": storage,
             "tmdb": _tmdb(settings),
             "min_vote_count": settings.min_vote_count,
-            "training_config": TrainingConfig(),
+            "training_config": overridable(TrainingConfig()),
             "training_threads": TRAINING_THREADS,
+            "tracker": _tracker(settings),
             **(resources or {}),
         },
     )
@@ -75,6 +78,14 @@ def _tmdb(settings: Settings) -> dg.ResourceDefinition:
             yield collector
 
     return tmdb
+
+
+def _tracker(settings: Settings) -> MlflowTracker | None:
+    if settings.mlflow_tracking_uri is None:
+        return None
+    return MlflowTracker(
+        settings.mlflow_tracking_uri, experiment=settings.mlflow_experiment_name, storage=settings.storage
+    )
 
 
 defs = build_definitions()

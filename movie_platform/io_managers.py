@@ -152,10 +152,10 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
         for name, content in output.attachments.items():
             self._storage.put(f"{asset}/{checked.day}/{name}", content)
         self._storage.put(key, data)
-        if output.publish is not None:
-            output.publish()
+        added = (output.publish() if output.publish else None) or {}
         return {
             **output.metadata,
+            **added,
             "file": dg.MetadataValue.path(self._storage.url(key)),
             "sha256": hashlib.sha256(data).hexdigest(),
             "size": dg.MetadataValue.text(f"{len(data):,} bytes"),

@@ -2,7 +2,7 @@
 
 Here belongs what a person can set: its name, default, meaning, and what is refused. A check here needs
 nothing but the value, the other settings, the clock and the local disk; whether a bucket or an API answers
-shows when it is used. The AWS variables are boto3's and are not read here.
+shows when it is used. The AWS variables are boto3's and are not read here, and neither are MLflow's own but for two.
 
 No error ever repeats a value: whoever pastes a token into the wrong variable must not find it in a log.
 """
@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
@@ -163,6 +163,20 @@ class Settings(_Settings):
         description="The folder where Dagster keeps runs and events, as an absolute path.",
     )
 
+    mlflow_tracking_uri: SecretStr | None = Field(
+        default=None,
+        validation_alias="MLFLOW_TRACKING_URI",
+        description="The MLflow server on which every day's training is recorded, like http://127.0.0.1:5000. Needs "
+        "the extra tracking.",
+    )
+    """A secret, since it may hold a user's name and password."""
+    mlflow_experiment_name: str = Field(
+        default="movie_platform",
+        max_length=200,
+        validation_alias="MLFLOW_EXPERIMENT_NAME",
+        description="The MLflow experiment that trainings are recorded in; made when there is none of that name.",
+    )
+
     @property
     def source(self) -> Source:
         """Where films come from."""
@@ -238,6 +252,18 @@ class Settings(_Settings):
         folder = _absolute(path)
         _refuse_file(folder, remedy="name a folder")
         return folder
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _mlflow_tracking_uri(cls, uri: SecretStr | None) -> SecretStr | None:
+        return None if uri is None else SecretStr(_tracking_uri(uri.get_secret_value()))
+
+    @field_validator("mlflow_experiment_name")
+    @classmethod
+    def _is_a_line(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("contains a line break or another control character; write it again")
+        return name
 
 
 class ServingSettings(_Settings):
@@ -419,6 +445,29 @@ def _refuse_file(path: Path, *, remedy: str) -> None:
 
 def _base_url(text: str) -> str:
     remedy = f"write a URL like {_PUBLIC_API}"
+    parts = _http_url(text, remedy=remedy)
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError(f"contains credentials, a query or a fragment; {remedy}")
+    if parts.scheme == "http" and not _is_loopback(str(parts.hostname)):
+        raise ValueError("would send the token in clear text; write https (http only for this machine itself)")
+    return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
+
+
+def _tracking_uri(text: str) -> str:
+    remedy = "write a URL like http://127.0.0.1:5000"
+    parts = _http_url(text, remedy=remedy)
+    if "?" in text or "#" in text:
+        raise ValueError(f"contains a query or a fragment; {remedy}")
+    if "@" in parts.netloc and not (parts.username and parts.password):
+        raise ValueError(
+            "contains a user's name or a password alone; write both, or set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD instead"
+        )
+    return text.rstrip("/")
+
+
+def _http_url(text: str, *, remedy: str) -> SplitResult:
+    """The parts of an http or https URL with a host; raises ValueError for anything else, without repeating it."""
     if not text.isprintable() or " " in text:
         raise ValueError(f"contains white space or a control character; {remedy}")
     try:
@@ -428,11 +477,7 @@ def _base_url(text: str) -> str:
         raise ValueError(f"is not a URL; {remedy}") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise ValueError(f"is not an http or https URL; {remedy}")
-    if "@" in parts.netloc or "?" in text or "#" in text:
-        raise ValueError(f"contains credentials, a query or a fragment; {remedy}")
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ValueError("would send the token in clear text; write https (http only for this machine itself)")
-    return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
+    return parts
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from dagster import JobExecutionResult
 from movie_platform.automation import DAILY
 from movie_platform.dagster_internals import range_tags
 from movie_platform.definitions import build_definitions
+from movie_platform.launchpad import overridable
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.resources import TmdbCollector
 from movie_platform.settings import Settings
@@ -56,7 +57,7 @@ def platform_job(arguments: str) -> dg.JobDefinition:
         with Misbehaving(settings, wrong) as collector:
             yield collector
 
-    definitions = build_definitions(settings=settings, resources={"tmdb": tmdb, "training_config": QUICK})
+    definitions = build_definitions(settings=settings, resources={"tmdb": tmdb, "training_config": overridable(QUICK)})
     return definitions.resolve_job_def(DAILY)
 
 
@@ -68,9 +69,13 @@ def run_platform(
     *,
     catalogue: str | None = None,
     assets: list[str] | None = None,
+    hyperparameters: dict[str, Any] | None = None,
     **wrong: list[str],
 ) -> JobExecutionResult:
-    """Make every asset, or the given ones, of the days from `first` to `last`."""
+    """Make every asset, or the given ones, of the days from `first` to `last`.
+
+    `hyperparameters` are what a person would write into the launchpad.
+    """
     if first == last:
         tags = {"dagster/partition": first}
     else:
@@ -84,5 +89,8 @@ def run_platform(
         instance=instance,
         tags=tags,
         asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "resources": {"training_config": {"config": hyperparameters}} if hyperparameters else {},
+        },
     )

@@ -147,6 +147,8 @@ def test_every_setting_says_what_it_is():
         "TMDB_RETRY_SECONDS",
         "TMDB_FAULTS",
         "DAGSTER_HOME",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_NAME",
         "SERVING_HOST",
         "SERVING_PORT",
         "SERVING_POLL_SECONDS",
@@ -166,6 +168,8 @@ def test_every_setting_says_what_it_is():
         "TMDB_RETRY_SECONDS": "120",
         "TMDB_FAULTS": "",
         "DAGSTER_HOME": "",
+        "MLFLOW_TRACKING_URI": "",
+        "MLFLOW_EXPERIMENT_NAME": "movie_platform",
         "SERVING_HOST": "127.0.0.1",
         "SERVING_PORT": "8000",
         "SERVING_POLL_SECONDS": "10",
@@ -315,6 +319,43 @@ def test_faults_are_refused_for_the_real_api(monkeypatch: pytest.MonkeyPatch):
     """They would have no effect."""
     monkeypatch.setenv("TMDB_ACCESS_TOKEN", TOKEN)
     assert "unset one of them" in problem(monkeypatch, "TMDB_FAULTS", "retryable=0.1")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("mlflow.example:5000", "not an http or https URL"),
+        ("file:./mlruns", "not an http or https URL"),
+        ("databricks", "not an http or https URL"),
+        ("https://[::1", "not a URL"),
+        (f"http://me:{TOKEN}@mlflow example", "white space"),
+        (f"https://me:{TOKEN}@mlflow.example:port", "not a URL"),
+        (f"https://mlflow.example?token={TOKEN}", "a query"),
+        (f"https://{TOKEN}@mlflow.example", "MLFLOW_TRACKING_PASSWORD instead"),
+        (f"https://:{TOKEN}@mlflow.example", "MLFLOW_TRACKING_PASSWORD instead"),
+    ],
+)
+def test_a_tracking_uri_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, value: str, reason: str):
+    """What it holds is not repeated."""
+    message = problem(monkeypatch, "MLFLOW_TRACKING_URI", value)
+    assert reason in message
+    assert TOKEN not in message
+
+
+def test_a_tracking_uri_may_hold_credentials_and_shows_none(monkeypatch: pytest.MonkeyPatch):
+    """Inside a network of one's own, plain http is common."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{TOKEN}@mlflow:5000/")
+    settings = load_settings()
+    assert settings.mlflow_tracking_uri is not None
+    assert settings.mlflow_tracking_uri.get_secret_value() == f"http://me:{TOKEN}@mlflow:5000"
+    assert TOKEN not in repr(settings)
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a" * 201])
+def test_an_experiment_has_a_name_of_one_line(monkeypatch: pytest.MonkeyPatch, value: str):
+    problem(monkeypatch, "MLFLOW_EXPERIMENT_NAME", value)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Films, /team 7")
+    assert load_settings().mlflow_experiment_name == "Films, /team 7"
 
 
 def test_dagster_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

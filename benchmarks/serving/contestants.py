@@ -5,7 +5,6 @@ and measuring them.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import uv
 
 from benchmarks.common import TRAINING_FILMS, invented_films
-from benchmarks.serving.servers import HOST, Server, ServerError
+from benchmarks.serving.mlflow_environment import mlflow_environment, run
+from benchmarks.serving.servers import HOST, Server
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.fields import Film
@@ -81,13 +80,13 @@ def services(bundle: Bundle, folder: Path, films: Sequence[Mapping[str, Any]]) -
 
 def mlflow(config: TrainingConfig, folder: Path, films: Sequence[Mapping[str, Any]]) -> Server:
     """Return mlflow's server as its own command starts it, with a pipeline trained on the films of our own training."""
-    environment = _environment()
+    environment = mlflow_environment()
     known, model = folder / "films.jsonl", folder / "mlflow_model"
     table = invented_films(**TRAINING_FILMS)[[*_FIELDS, "vote_average"]]
     known.write_text("".join(f"{json.dumps(document)}\n" for document in _documents(table)))
     size = [f"--trees={config.trees}", f"--leaves={config.leaves}", f"--learning-rate={config.learning_rate}"]
     pipeline = Path(__file__).with_name("mlflow_pipeline.py")
-    _run(environment / "bin" / "python", pipeline, known, model, *size)
+    run(environment / "bin" / "python", pipeline, known, model, *size)
     command = [environment / "bin" / "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
     return Server(
         name=MLFLOW,
@@ -98,25 +97,7 @@ def mlflow(config: TrainingConfig, folder: Path, films: Sequence[Mapping[str, An
     )
 
 
-def _environment() -> Path:
-    """Return an environment with exactly what mlflow's lock file names; made when there is none yet."""
-    lock, environment = _ROOT / "locks" / "mlflow.lock", _ROOT / ".bench" / "mlflow"
-    made_from = environment / lock.name
-    if not made_from.is_file() or made_from.read_bytes() != lock.read_bytes():
-        program = uv.find_uv_bin()
-        _run(program, "venv", "--clear", "--python", sys.executable, environment)
-        _run(program, "pip", "sync", "--python", environment / "bin" / "python", "--require-hashes", lock)
-        made_from.write_bytes(lock.read_bytes())
-    return environment
-
-
 def _documents(films: pd.DataFrame) -> list[dict[str, Any]]:
     films = films.assign(release_date=films["release_date"].dt.strftime("%Y-%m-%d"))
     documents: list[dict[str, Any]] = json.loads(films.to_json(orient="records", double_precision=15))
     return documents
-
-
-def _run(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own arguments
-    if done.returncode:
-        raise ServerError(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")

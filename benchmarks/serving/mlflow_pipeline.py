@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-import mlflow.sklearn  # type: ignore[import-not-found]  # it is in the environment that this runs in
+import mlflow.sklearn
 import pandas as pd
 from lightgbm import LGBMRegressor
 from sklearn.compose import ColumnTransformer

@@ -6,6 +6,7 @@ The mathematics belongs to `rating_model`; carrying a release out, to `releases`
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -41,6 +42,7 @@ from movie_platform.rating_model.slices import slice_table, slices
 from movie_platform.rating_model.training import train
 from movie_platform.releases import Champion, Decision, champion_of, keep_copy, newest_released, release, withdraw
 from movie_platform.storage import Storage
+from movie_platform.tracking import MlflowTracker, TrackedTraining, TrackingError
 
 _LOOK_BACK = dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=1 - LOOK_BACK))
 _MODEL_CODE = ("rating_model", "partitions.py", "assets/model.py")
@@ -131,13 +133,15 @@ def metrics(
     preprocessed_movies: DayInputs,
     trained_bundle: DayInputs,
     training_threads: dg.ResourceParam[int],
+    tracker: dg.ResourceParam[MlflowTracker | None],
 ) -> Iterator[dg.Output[Any]]:
     """How good the day's bundle is, beside the baselines, for films not yet released and for released ones.
 
     A model of the same configuration is trained on the films released before the hold-out (the 24 months before
     twelve months before the day, at least 300 films) and asked about the hold-out, which it has not seen. RMSE
     is the main figure. How far the figures may be chance, those of parts of the hold-out, its predictions and the plots
-    are kept beside them, and all of it is made into a model card.
+    are kept beside them, and all of it is made into a model card. With MLFLOW_TRACKING_URI, the day's training is
+    recorded there, once its figures are stored.
     """
 
     def make(day: date) -> DayOutput:
@@ -148,10 +152,11 @@ def metrics(
         except ValueError as error:
             raise DayFailed(_with_hint(error, day)) from error
         synthetic = bundle.metadata.synthetic
+        sha256 = hashlib.sha256(bundle.to_bytes()).hexdigest()
         uncertain, parts = uncertainty(evaluation.predictions), slices(evaluation.predictions, films)
         document = {
             "partition": day.isoformat(),
-            "bundle_sha256": hashlib.sha256(bundle.to_bytes()).hexdigest(),
+            "bundle_sha256": sha256,
             "synthetic": synthetic,
             **evaluation.to_dict(),
             "bootstrap": uncertain.to_dict(),
@@ -162,6 +167,15 @@ def metrics(
             card = model_card(bundle.metadata, MeasuredInDetail.model_validate(document))
         except ValidationError as error:
             raise DayFailed(f"the figures make no model card: {what_is_wrong(error)}") from error
+        training = TrackedTraining(
+            day=day,
+            config=bundle.metadata.config,
+            figures=evaluation.figures,
+            code_version=bundle.metadata.code_version,
+            bundle_sha256=sha256,
+            synthetic=synthetic,
+            dagster_run_id=context.run.run_id,
+        )
         drawn = {
             "predicted_against_actual": plots.predicted_against_actual(evaluation),
             "residuals_by_year": plots.residuals_by_year(evaluation),
@@ -172,6 +186,7 @@ def metrics(
             value=document,
             facts=MeasuredFacts(evaluation, uncertain, parts),
             attachments={f"{name}.png": png for name, png in drawn.items()},
+            publish=None if tracker is None else partial(_record, context, tracker, training),
             metadata={
                 "synthetic": synthetic,
                 **{
@@ -195,6 +210,17 @@ def metrics(
         )
 
     yield from materialize_days(context, make, METRICS_CHECKS)
+
+
+def _record(
+    context: dg.AssetExecutionContext, tracker: MlflowTracker, training: TrackedTraining
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Record the training in MLflow; whether it could be is what the metadata say, and never fails the day."""
+    try:
+        return {"MLflow run": dg.MetadataValue.url(tracker.record(training))}
+    except TrackingError as error:
+        context.log.warning(f"metrics {training.day}: not recorded in MLflow: {error}")
+        return {"MLflow run": dg.MetadataValue.text(f"not recorded: {error}")}
 
 
 @daily_asset(
