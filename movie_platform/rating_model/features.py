@@ -36,11 +36,16 @@ class FeatureGroup:
 
 
 _DATE: Final = "release date"
-_LENGTHS: Final = "lengths of title and overview"
+_FORM: Final = "form of title and overview"
+_SERIES: Final = "earlier films of the series"
 _VOTES: Final = "votes and popularity"
 
 _ANNOUNCED: Final = "The release date is announced; where only the year is, the rest is missing."
 _TITLE: Final = "The title is announced."
+_EARLIER: Final = (
+    "The title is announced, and only films released before this one count: those with the same title up to a colon or "
+    "dash, without numbers. Missing where there is none."
+)
 
 FEATURES: Final[Mapping[str, Feature]] = {
     "release year": Feature(_DATE, "The release date is announced, or at least its year."),
@@ -48,9 +53,9 @@ FEATURES: Final[Mapping[str, Feature]] = {
     "release month": Feature(_DATE, _ANNOUNCED),
     "day of the year": Feature(_DATE, _ANNOUNCED),
     "day of the week": Feature(_DATE, _ANNOUNCED),
-    "title length": Feature(_LENGTHS, _TITLE),
-    "words in the title": Feature(_LENGTHS, _TITLE),
-    "overview length": Feature(_LENGTHS, "TMDB has an overview of most films that are announced; missing where not."),
+    "title length": Feature(_FORM, _TITLE),
+    "words in the title": Feature(_FORM, _TITLE),
+    "overview length": Feature(_FORM, "TMDB has an overview of most films that are announced; missing where not."),
     "words of title and overview": Feature(
         "words of title and overview",
         "Title and overview are announced. What a word is worth comes from the ratings of films trained on, never from "
@@ -67,6 +72,12 @@ FEATURES: Final[Mapping[str, Feature]] = {
         "Counts together with votes only: withheld before release, though TMDB has a number then.",
         withheld=True,
     ),
+    "number in the title": Feature(_FORM, _TITLE),
+    "subtitle": Feature(_FORM, _TITLE),
+    "earlier films of the series": Feature(_SERIES, _EARLIER),
+    "mean rating of the series": Feature(_SERIES, _EARLIER),
+    "last rating of the series": Feature(_SERIES, _EARLIER),
+    "votes of the series": Feature(_SERIES, _EARLIER),
 }
 """By name, as in ``Encoder.feature_names``."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from movie_platform.rating_model.c_api import Trees
+from movie_platform.rating_model.features import FAMILIES, FEATURES, feature_of
 from movie_platform.rating_model.fields import MIN_VOTES, SITUATIONS, TOO_FEW_VOTES, Film, Situation
 from movie_platform.rating_model.model import HIGHEST_RATING, RatingModel
 from movie_platform.rating_model.probes import Probe
@@ -23,26 +24,8 @@ __all__ = ["Explanation", "Part", "RowPrediction", "RowPredictor"]
 BASE: Final = "average of the films trained on"
 CLIP: Final = "ends of the scale"
 
-_PART_OF_NUMBER: Final = {
-    "release year": "release date",
-    "release time": "release date",
-    "release month": "release date",
-    "day of the year": "release date",
-    "day of the week": "release date",
-    "title length": "form of title and overview",
-    "words in the title": "form of title and overview",
-    "overview length": "form of title and overview",
-    "words of title and overview": "words of title and overview",
-    "number of genres": "genres",
-    "votes": "votes and popularity",
-    "popularity": "votes and popularity",
-    "number in the title": "form of title and overview",
-    "subtitle": "form of title and overview",
-    "earlier films of the series": "earlier films of the series",
-    "mean rating of the series": "earlier films of the series",
-    "last rating of the series": "earlier films of the series",
-    "votes of the series": "earlier films of the series",
-}
+_PARTS: Final = tuple(dict.fromkeys(feature.part for feature in (*FEATURES.values(), *FAMILIES.values())))
+"""What explanations name, in their order."""
 _TOLERANCE: Final = 1e-9
 _YEARS_AHEAD: Final = 2
 """A model is asked about films that come later than those it has seen, and measured on those of the next two years."""
@@ -124,10 +107,10 @@ class RowPredictor:
         if not abs(math.fsum([*points, base]) - raw) <= _TOLERANCE:
             raise ValueError("model.txt: the parts of the prediction do not add up to it; restore the bundle")
         features = tuple(map(Part, self._names, points))
-        parts = dict.fromkeys([BASE, *_PART_OF_NUMBER.values(), "language"], 0.0)
+        parts = dict.fromkeys([BASE, *_PARTS], 0.0)
         parts[BASE] = base
         for feature in features:
-            parts[_part_of(feature.name)] += feature.points
+            parts[feature_of(feature.name).part] += feature.points
         if prediction.prediction != raw:
             parts[CLIP] = prediction.prediction - raw
         title, overview = normalize(film.title), normalize(film.overview or "")
@@ -207,11 +190,6 @@ def _situation(film: Film, asked: Situation | None) -> Situation:
 
 def _clip(rating: float) -> float:
     return min(max(rating, 0.0), HIGHEST_RATING)
-
-
-def _part_of(feature: str) -> str:
-    part = _PART_OF_NUMBER.get(feature)
-    return part or ("genres" if feature.startswith("genre ") else "language")
 
 
 def _highest_values(model_text: str, names: tuple[str, ...]) -> dict[str, float]:
