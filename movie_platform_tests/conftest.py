@@ -11,7 +11,12 @@ from pathlib import Path
 import boto3
 import dagster as dg
 import pytest
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
+
+# An example may take long on a busy machine, which says nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -191,7 +191,7 @@ def no_zip(storage: Storage) -> None:
 
 
 def of_a_later_format(storage: Storage) -> None:
-    release_bundle(storage, forged(bundle_of(DAY_6, seed=1), format_version=2), day=DAY_6)
+    release_bundle(storage, forged(bundle_of(DAY_6, seed=1), format_version=3), day=DAY_6)
 
 
 def of_another_day(storage: Storage) -> None:
