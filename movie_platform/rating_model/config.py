@@ -24,8 +24,8 @@ Count = Annotated[int, Field(ge=1)]
 class TrainingConfig(BaseModel):
     """Every hyperparameter of a training; the object that is passed to ``train`` is the one a bundle records.
 
-    The defaults were chosen by training on films released up to 2013, 2015 and 2019 and asking about later ones; the
-    number of trees on the first two alone.
+    The defaults were chosen by training on films released until 2013, 2015 and 2017 and asking about those of the two
+    years after each (docs/model.md).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="Training configuration")
@@ -33,19 +33,19 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=1, ge=0, lt=2**31, description="The one seed: folds, masks and trees follow from it.")
 
     # Trees (LightGBM). Random thresholds (extra_trees) were better on later films than searched ones.
-    trees: Count = Field(default=700, description="Of each situation.")
-    learning_rate: Positive = 0.03
-    leaves: int = Field(default=31, ge=2, le=1024)
-    min_rows_in_leaf: Count = 40
+    trees: Count = Field(default=700, description="Trees of each situation.")
+    learning_rate: Positive = Field(default=0.03, description="How much of what it finds each tree adds.")
+    leaves: int = Field(default=31, ge=2, le=1024, description="Leaves of a tree, at most.")
+    min_rows_in_leaf: Count = Field(default=40, description="Rows in a leaf, at least; a film has two.")
     feature_share: Share = Field(default=0.5, description="Share of the features that each tree may use.")
     row_share: Share = Field(default=0.8, description="Share of the rows that each tree sees.")
-    leaf_l2: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    leaf_l2: float = Field(default=5.0, ge=0, allow_inf_nan=False, description="L2 penalty on the values of leaves.")
 
     # Text: TF-IDF of title and overview into a ridge regression, stacked out of fold.
-    min_films_with_term: Count = 4
-    max_terms: int = Field(default=30_000, ge=1, le=MOST_TERMS)
-    ridge_alpha: Positive = 5.0
-    folds: int = Field(default=5, ge=2)
+    min_films_with_term: Count = Field(default=4, description="Words of fewer films are not known.")
+    max_terms: int = Field(default=30_000, ge=1, le=MOST_TERMS, description="How many words, the most frequent ones.")
+    ridge_alpha: Positive = Field(default=5.0, description="L2 penalty of the regression on words.")
+    folds: int = Field(default=5, ge=2, description="Parts of the films that are scored without themselves.")
 
     # Earlier films of the same series.
     max_series_films: int = Field(
@@ -55,8 +55,9 @@ class TrainingConfig(BaseModel):
         description="How many films, those of most votes, later ones of their series are compared with.",
     )
 
-    # Categories that fewer films have are not told apart.
-    min_films_with_category: Count = 20
+    min_films_with_category: Count = Field(
+        default=20, description="Genres and languages of fewer films are not told apart."
+    )
 
     # Weights: a film with n votes counts 1 / (1 + (vote_noise / model_error)^2 / n), and half of that for each
     # half-life by which it is older than the newest.
@@ -68,16 +69,16 @@ class TrainingConfig(BaseModel):
     )
 
     # Missing fields. Each film is trained as it is and once more, with masked_weight, with fields withheld.
-    masked_weight: Share = 0.5
-    mask_genres: Probability = 0.1
-    mask_language: Probability = 0.1
-    mask_overview: Probability = 0.1
-    mask_exact_date: Probability = Field(default=0.1, description="Only the year stays known.")
-    mask_year: Probability = Field(default=0.03, description="Neither date nor year is known.")
-    mask_popularity: Probability = 0.1
-    mask_all: Probability = Field(default=0.03, description="Title and year are all that is known before release.")
+    masked_weight: Share = Field(default=0.5, description="How much a film counts the second time.")
+    mask_genres: Probability = Field(default=0.1, description="Share of the films whose genres are withheld.")
+    mask_language: Probability = Field(default=0.1, description="Share whose language is withheld.")
+    mask_overview: Probability = Field(default=0.1, description="Share whose overview is withheld.")
+    mask_exact_date: Probability = Field(default=0.1, description="Share of which only the year stays known.")
+    mask_year: Probability = Field(default=0.03, description="Share of which neither date nor year is known.")
+    mask_popularity: Probability = Field(default=0.1, description="Share whose popularity is withheld.")
+    mask_all: Probability = Field(default=0.03, description="Share of which title and year are all that is known.")
 
     # Intervals: calibrated on the newest films of the training set, see the module ``intervals``.
-    interval_level: float = Field(default=0.8, gt=0, lt=1)
-    calibration_months: Count = 24
-    calibration_min_films: Count = 300
+    interval_level: float = Field(default=0.8, gt=0, lt=1, description="Share of the ratings that intervals hold.")
+    calibration_months: Count = Field(default=24, description="Of which the newest films calibrate them.")
+    calibration_min_films: Count = Field(default=300, description="If those are fewer, older ones do, too.")
