@@ -49,7 +49,7 @@ class TrainingConfig(BaseModel):
 
     # Earlier films of the same series.
     max_series_films: int = Field(
-        default=40_000,
+        default=30_000,
         ge=0,
         le=MOST_SERIES_FILMS,
         description="How many films, those of most votes, later ones of their series are compared with.",

@@ -8,7 +8,7 @@ Films belong together when their titles agree up to the first colon or dash, wit
 films that share a title, too; the trees learn how much to believe it. What is known of a film is always what was known
 before its release, so no film is told its own rating.
 
-Titles are not kept, only a number for each (CRC-32): of 40,000 films one title in 100,000 finds a foreign one.
+Titles are not kept, only a number for each (CRC-32): of 30,000 films one title in 140,000 finds a foreign one.
 """
 
 import math

@@ -35,6 +35,9 @@ __all__ = ["newest_films_start", "train"]
 
 Floats = npt.NDArray[np.float64]
 
+_DECIMALS = 7
+"""Of the words' weights: more would make the bundle larger and nothing better."""
+
 
 def train(films: pd.DataFrame, config: TrainingConfig, *, threads: int = 1) -> RatingModel:
     """Train on all the films, with intervals calibrated on the newest of them.
@@ -274,6 +277,7 @@ def _fit_text(
     vocabulary = {term: index for index, term in enumerate(terms)}
     # Smoothed as if one more film had every term (scikit-learn's default).
     idf = np.array([math.log((1 + len(titles)) / (1 + frequency[term])) + 1 for term in terms], dtype=np.float64)
+    idf = np.round(idf, _DECIMALS)
 
     whole = term_matrix(tokens, vocabulary)
     title_only = term_matrix(title_tokens, vocabulary)
@@ -287,7 +291,8 @@ def _fit_text(
             )
         ridge = Ridge(alpha=config.ridge_alpha, solver="sparse_cg", tol=1e-6)
         ridge.fit(matrix[rows], actual[rows], sample_weight=share)
-        return TextScorer(terms=terms, idf=idf, coefficients=ridge.coef_, intercept=float(ridge.intercept_))
+        coefficients = np.round(ridge.coef_, _DECIMALS)
+        return TextScorer(terms=terms, idf=idf, coefficients=coefficients, intercept=float(ridge.intercept_))
 
     fold = rng.permutation(len(titles)) % config.folds
     whole_scores, title_scores = np.empty(len(titles)), np.empty(len(titles))

