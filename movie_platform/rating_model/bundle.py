@@ -35,7 +35,11 @@ __all__ = ["MAX_BYTES", "Bundle", "BundleError", "BundleMetadata"]
 FORMAT_VERSION: Final = 2
 
 # What the newer fields are in a bundle that does not have them, and that it therefore is written without.
-_CONFIG_OF_VERSION_1: Final[dict[str, Any]] = {"max_series_films": 0, "recency_half_life": None}
+_CONFIG_OF_VERSION_1: Final[dict[str, Any]] = {
+    "averaged_models": 1,
+    "max_series_films": 0,
+    "recency_half_life": None,
+}
 _NOT_IN_VERSION_1: Final[dict[str, Any]] = {
     "first_released_tree": True,
     "profile": True,

@@ -33,8 +33,11 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=1, ge=0, lt=2**31, description="The one seed: folds, masks and trees follow from it.")
 
     # Trees (LightGBM). Random thresholds (extra_trees) were better on later films than searched ones.
-    trees: Count = Field(default=700, description="Trees of each situation.")
-    learning_rate: Positive = Field(default=0.03, description="How much of what it finds each tree adds.")
+    trees: Count = Field(default=280, description="Trees of each model.")
+    averaged_models: int = Field(
+        default=3, ge=1, le=20, description="How many models, of other seeds, are averaged for each situation."
+    )
+    learning_rate: Positive = Field(default=0.06, description="How much of what it finds each tree adds.")
     leaves: int = Field(default=31, ge=2, le=1024, description="Leaves of a tree, at most.")
     min_rows_in_leaf: Count = Field(default=40, description="Rows in a leaf, at least; a film has two.")
     feature_share: Share = Field(default=0.5, description="Share of the features that each tree may use.")
@@ -49,7 +52,7 @@ class TrainingConfig(BaseModel):
 
     # Earlier films of the same series.
     max_series_films: int = Field(
-        default=30_000,
+        default=25_000,
         ge=0,
         le=MOST_SERIES_FILMS,
         description="How many films, those of most votes, later ones of their series are compared with.",
@@ -65,7 +68,7 @@ class TrainingConfig(BaseModel):
     model_error: Positive = Field(default=0.67, description="What a perfectly voted film's rating deviates by.")
 
     recency_half_life: Positive | None = Field(
-        default=12.0, description="Years after which a film counts half as much. None: films of all times count alike."
+        default=15.0, description="Years after which a film counts half as much. None: films of all times count alike."
     )
 
     # Missing fields. Each film is trained as it is and once more, with masked_weight, with fields withheld.

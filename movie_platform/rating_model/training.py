@@ -60,7 +60,7 @@ def train(films: pd.DataFrame, config: TrainingConfig, *, threads: int = 1) -> R
         intervals, profile, level = _calibrate(table[is_new], earlier, config, threads=threads)
         fitted = _fit(table, config, threads=threads)
     return RatingModel(
-        model_text=join_texts(fitted.trees["unreleased"], add_constant(fitted.trees["released"], level)),
+        model_text=join_texts([fitted.trees["unreleased"], add_constant(fitted.trees["released"], level)]),
         first_released_tree=tree_count(fitted.trees["unreleased"]),
         encoder=fitted.encoder,
         intervals=intervals,
@@ -172,25 +172,28 @@ def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> _Fitte
     )
     predecessors = encoder.predecessors(films, titles)
     row_weights = np.concatenate([weights, weights * config.masked_weight])
+
+    def encode(table: pd.DataFrame, situation: Situation) -> Floats:
+        no_overview = (table["overview"] == "").to_numpy()
+        return encoder.assemble(
+            table,
+            titles=titles,
+            overviews=["" if hidden else text for text, hidden in zip(overviews, no_overview, strict=True)],
+            text_scores=np.where(no_overview, title_scores, whole_scores),
+            predecessors=predecessors,
+            released=np.full(len(films), situation == "released"),
+        )
+
     trees = {}
     for situation in SITUATIONS:
-        rows = []
-        for masked in (False, True):
-            table = _mask(films, config, rng) if masked else films
-            no_overview = (table["overview"] == "").to_numpy()
-            rows.append(
-                encoder.assemble(
-                    table,
-                    titles=titles,
-                    overviews=["" if hidden else text for text, hidden in zip(overviews, no_overview, strict=True)],
-                    text_scores=np.where(no_overview, title_scores, whole_scores),
-                    predecessors=predecessors,
-                    released=np.full(len(films), situation == "released"),
-                )
-            )
-        data = lgb.Dataset(np.concatenate(rows), np.tile(actual, len(rows)), weight=row_weights)
-        booster = lgb.train(_tree_parameters(config, threads), data, num_boost_round=config.trees)
-        trees[situation] = canonical_text(booster.model_to_string())
+        whole = encode(films, situation)
+        texts = []
+        for number in range(config.averaged_models):
+            rows = np.concatenate([whole, encode(_mask(films, config, rng), situation)])
+            data = lgb.Dataset(rows, np.tile(actual, 2), weight=row_weights)
+            booster = lgb.train(_tree_parameters(config, number, threads), data, num_boost_round=config.trees)
+            texts.append(canonical_text(booster.model_to_string(), share=1 / config.averaged_models))
+        trees[situation] = join_texts(texts)
     return _Fitted(encoder, trees)
 
 
@@ -207,7 +210,7 @@ def _weights(films: pd.DataFrame, noise_ratio: float, half_life: float | None) -
     return weights * recency
 
 
-def _tree_parameters(config: TrainingConfig, threads: int) -> dict[str, object]:
+def _tree_parameters(config: TrainingConfig, number: int, threads: int) -> dict[str, object]:
     return {
         "objective": "regression",
         "extra_trees": True,
@@ -218,8 +221,8 @@ def _tree_parameters(config: TrainingConfig, threads: int) -> dict[str, object]:
         "bagging_fraction": config.row_share,
         "bagging_freq": 1,
         "lambda_l2": config.leaf_l2,
-        # Each of LightGBM's own seeds follows from this one.
-        "seed": config.seed,
+        # Each of LightGBM's own seeds follows from this one; far apart, so that those of two models do not meet.
+        "seed": (config.seed + number * 1_000_003) % 2**31,
         # Otherwise LightGBM times both layouts and takes the faster, and sums then differ in their last bits.
         "deterministic": True,
         "force_col_wise": True,

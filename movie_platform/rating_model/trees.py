@@ -51,38 +51,45 @@ _DECISIONS: Final = frozenset({0, 2, 8, 10})
 _TREE_SIZES: Final = re.compile("^tree_sizes=(.*)$", re.MULTILINE)
 _NUMBER_OF_TREE: Final = re.compile("Tree=.*\n")
 _UNUSED: Final = re.compile("^(?P<name>leaf_weight|internal_value|internal_weight)=(?P<values>.*)$", re.MULTILINE)
-_ROUNDED: Final = re.compile("^(?P<name>leaf_value|threshold)=(?P<values>.*)$", re.MULTILINE)
+_THRESHOLDS: Final = re.compile("^threshold=(?P<values>.*)$", re.MULTILINE)
+_LEAVES: Final = re.compile("^leaf_value=(?P<values>.*)$", re.MULTILINE)
 # Less than Python's int() and float() read, and no more than C's int holds.
 _INTEGER: Final = re.compile("-?[0-9]{1,9}")
 _NUMBER: Final = re.compile("-?[0-9]{1,20}([.][0-9]{1,30})?(e[-+][0-9]{1,3})?")
 
 
-def canonical_text(model_text: str) -> str:
-    """Return what LightGBM's model text has that is needed to predict and to explain.
+def canonical_text(model_text: str, *, share: float = 1.0) -> str:
+    """Return what LightGBM's model text has that is needed to predict and to explain a share of its predictions.
 
     What follows the trees repeats the parameters, the number of threads among them. In the trees, the weights of nodes
     and the values of inner ones become 0, since only a training that goes on reads them; thresholds and the values of
     leaves keep nine digits. That halves the text, and moves a prediction by less than a millionth.
     """
     head, trees = _split(model_text[: model_text.index(_END) + len(_END)])
-    return _joined(head, [_ROUNDED.sub(_shorter, _UNUSED.sub(_zeros, tree)) for tree in trees])
+
+    def scaled(line: re.Match[str]) -> str:
+        return f"leaf_value={' '.join(f'{float(value) * share:.9g}' for value in line['values'].split())}"
+
+    for pattern, shorter in ((_UNUSED, _zeros), (_THRESHOLDS, _rounded), (_LEAVES, scaled)):
+        trees = [pattern.sub(shorter, tree) for tree in trees]
+    return _joined(head, trees)
 
 
 def _zeros(line: re.Match[str]) -> str:
     return f"{line['name']}={' '.join('0' for _ in line['values'].split())}"
 
 
-def _shorter(line: re.Match[str]) -> str:
-    return f"{line['name']}={' '.join(f'{float(value):.9g}' for value in line['values'].split())}"
+def _rounded(line: re.Match[str]) -> str:
+    return f"threshold={' '.join(f'{float(value):.9g}' for value in line['values'].split())}"
 
 
-def join_texts(first: str, second: str) -> str:
-    """Return the canonical text of one model with the trees of two on the same features, those of ``first`` first.
+def join_texts(texts: Sequence[str]) -> str:
+    """Return the canonical text of one model with the trees of several on the same features, in their order.
 
-    What it says of the features' values is that of ``second``.
+    What it says of the features' values is that of the last.
     """
-    head, blocks = _split(second)
-    return _joined(head, [*_split(first)[1], *blocks])
+    parts = [_split(text) for text in texts]
+    return _joined(parts[-1][0], [tree for _, trees in parts for tree in trees])
 
 
 def split_text(text: str, first: int) -> tuple[str, str]:

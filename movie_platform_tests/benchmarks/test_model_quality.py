@@ -22,7 +22,14 @@ from movie_platform.tmdb.reference import GENRES
 from movie_platform_tests.rating_model.examples import example_films
 
 UNTIL = date(2009, 12, 31)
-SMALL = {"trees": 30, "min_rows_in_leaf": 10, "calibration_min_films": 60, "learning_rate": 0.1, "folds": 2}
+SMALL = {
+    "trees": 30,
+    "averaged_models": 1,
+    "min_rows_in_leaf": 10,
+    "calibration_min_films": 60,
+    "learning_rate": 0.1,
+    "folds": 2,
+}
 OPTIONS = [f"--config={name}={value}" for name, value in SMALL.items()]
 FIGURES = {"rmse", "mae", "r2", "spearman", "bias", "interval_coverage", "interval_width"}
 

@@ -32,7 +32,7 @@ from movie_platform.tmdb.reference import GENRES
 from movie_platform_tests.rating_model.examples import example_films
 from serving.service import Service
 
-QUICK = TrainingConfig(trees=10, min_rows_in_leaf=10, calibration_min_films=100, learning_rate=0.2)
+QUICK = TrainingConfig(trees=10, averaged_models=1, min_rows_in_leaf=10, calibration_min_films=100, learning_rate=0.2)
 """Trained in a third of a second."""
 
 FIRST_DAY = date(2026, 1, 5)
