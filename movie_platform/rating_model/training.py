@@ -223,6 +223,9 @@ def _tree_parameters(config: TrainingConfig, threads: int) -> dict[str, object]:
         # Otherwise LightGBM times both layouts and takes the faster, and sums then differ in their last bits.
         "deterministic": True,
         "force_col_wise": True,
+        # Otherwise sparse features share a histogram that threads make in blocks, and its sums differ likewise, where
+        # weights are so far apart that they are rounded.
+        "enable_bundle": False,
         "num_threads": threads,
         "verbosity": -1,
     }
