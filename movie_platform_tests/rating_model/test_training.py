@@ -132,6 +132,14 @@ def test_newer_films_count_more_unless_the_config_says_otherwise():
     assert [table["prediction"].iloc[0] for table in ratings] == pytest.approx(list(expected.values()), abs=0.3)
 
 
+@pytest.mark.parametrize("votes", [2**53, 2**63 - 1])
+def test_a_film_with_an_absurd_number_of_votes_does_not_keep_a_bundle_from_being_written(votes):
+    """TMDB may send any whole number; floating point holds them exactly up to 2**53."""
+    films = example_films(200)
+    films.loc[7, "vote_count"] = votes
+    assert Bundle.from_bytes(as_bytes(train(films, SMALL))).model.encoder.series is not None
+
+
 def test_a_hundred_films_are_enough():
     """Half of them calibrate the intervals, and the trees may find nothing to split."""
     model = train(example_films(100), SMALL.model_copy(update={"min_rows_in_leaf": 500}))
