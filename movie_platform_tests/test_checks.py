@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,13 +40,13 @@ from movie_platform.tmdb.catalogue import synthetic_films
 from movie_platform.tmdb.collection import Collection, Gap
 from movie_platform.tmdb.films import to_films
 from movie_platform_tests.rating_model.examples import SMALL, example_films
+from movie_platform_tests.rating_model.golden import GOLDEN
 
 Item = dict[str, Any]
 
 DAY = date(2026, 1, 5)
 EARLY = date(2026, 1, 13)
 """A day whose training window, 1895 to 1905, may be empty; the day before, it is 1905 to 1915."""
-GOLDEN = Path(__file__).parent / "rating_model" / "golden_bundle_1.zip"
 
 
 def examine(checks: Sequence[DayCheck], name: str, output: DayOutput, *, day: date = DAY) -> Verdict:
@@ -312,14 +311,14 @@ def test_no_film_at_all_passes_only_in_an_early_window_that_had_no_items():
 
 
 @cache
-def golden() -> Bundle:
-    """One of the first format, whose bundles have no profile."""
-    return Bundle.from_bytes(GOLDEN.read_bytes())
+def golden(version: int) -> Bundle:
+    """One of a format. Bundles of the first have no profile."""
+    return Bundle.from_bytes(GOLDEN[version].read_bytes())
 
 
-@pytest.fixture
-def bundle() -> Bundle:
-    return golden()
+@pytest.fixture(params=GOLDEN)
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return golden(request.param)
 
 
 def test_a_bundle_that_repeats_its_predictions_passes(bundle: Bundle):
@@ -585,7 +584,7 @@ def predicted() -> pd.DataFrame:
 
 def of_films(table: pd.DataFrame, *ids: int) -> DayOutput:
     """The predictions, when films with these ids were to be predicted by a bundle that has no profile."""
-    return DayOutput(value=table, facts=PredictedFacts(films=pd.DataFrame({"id": ids}), bundle=golden()))
+    return DayOutput(value=table, facts=PredictedFacts(films=pd.DataFrame({"id": ids}), bundle=golden(1)))
 
 
 def test_a_prediction_for_every_film_passes():
@@ -701,8 +700,8 @@ def test_what_a_hundred_films_differ_in_by_chance_is_no_drift(profiled: Bundle, 
     assert sum(not verdict.passed for verdict in verdicts) <= 1
 
 
-def test_a_bundle_without_a_profile_is_not_compared(bundle: Bundle, newest: pd.DataFrame):
-    verdict = drift(newest, bundle)
+def test_a_bundle_without_a_profile_is_not_compared(newest: pd.DataFrame):
+    verdict = drift(newest, golden(1))
     assert verdict.passed
     assert verdict.summary == "The bundle has no profile of the films it was trained on to compare with."
 

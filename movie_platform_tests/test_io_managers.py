@@ -34,10 +34,10 @@ from movie_platform.schemas import PREDICTED_RATINGS_COLUMNS
 from movie_platform.storage import Storage, open_storage
 from movie_platform.tmdb.catalogue import synthetic_films
 from movie_platform.tmdb.films import to_films
+from movie_platform_tests.rating_model.golden import GOLDEN
 
 DAY = date(2026, 1, 5)
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-01-20")
-GOLDEN = Path(__file__).parent / "rating_model" / "golden_bundle_1.zip"
 
 
 def items() -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def document() -> dict[str, Any]:
 
 
 def bundle() -> Bundle:
-    return Bundle.from_bytes(GOLDEN.read_bytes())
+    return Bundle.from_bytes(GOLDEN[2].read_bytes())
 
 
 KINDS: Mapping[str, tuple[type[DailyIOManager[Any]], Callable[[], Any], str]] = {

@@ -40,14 +40,15 @@ _CONFIG_OF_VERSION_1: Final[dict[str, Any]] = {
     "max_series_films": 0,
     "recency_half_life": None,
 }
+_NEW_IN_VERSION_2: Final = ("first_released_tree", "profile")
 _NOT_IN_VERSION_1: Final[dict[str, Any]] = {
-    "first_released_tree": True,
-    "profile": True,
+    **dict.fromkeys(_NEW_IN_VERSION_2, True),
     "config": set(_CONFIG_OF_VERSION_1),
 }
 
-# Far above what training makes (5 MiB in all), far below what would hurt to read.
-_MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 4 * 2**20, "metadata.json": 2**18}
+# Far above what training makes by default (5 MiB in all), and an encoder at the limits of the config; far below what
+# would hurt to read.
+_MAX_BYTES: Final = {"model.txt": 32 * 2**20, "encoder.json": 8 * 2**20, "metadata.json": 2**18}
 _MEMBERS: Final = tuple(_MAX_BYTES)
 MAX_BYTES: Final = sum(_MAX_BYTES.values()) + 4096
 """No bundle has more bytes."""
@@ -175,6 +176,8 @@ class Bundle:
             encoder = Encoder.from_json(encoder_json)
         except ValueError as error:
             raise BundleError("encoder.json", str(error)) from error
+        if (encoder.series is None) != (metadata.format_version == 1):
+            raise BundleError("encoder.json", "series: they belong to format 2 alone, which always has them")
         if encoder.feature_names != metadata.features:
             raise BundleError("encoder.json", "its features are not those of metadata.json")
         try:
@@ -237,6 +240,7 @@ def _metadata(data: bytes) -> BundleMetadata:
     except ValidationError as error:
         details = what_is_wrong(error)
     else:
+        _check_version(metadata)
         if metadata.format_version == 1:
             config = metadata.config.model_copy(update=_CONFIG_OF_VERSION_1)
             return metadata.model_copy(update={"config": config})
@@ -248,3 +252,16 @@ def _metadata(data: bytes) -> BundleMetadata:
             remedy="install the version of movie_platform that made the bundle, or a newer one",
         )
     raise BundleError("metadata.json", details)
+
+
+def _check_version(metadata: BundleMetadata) -> None:
+    """A field of another format would be dropped, or made up, when the bundle is written again."""
+    given = (
+        *((name, name in metadata.model_fields_set) for name in _NEW_IN_VERSION_2),
+        *((f"config.{name}", name in metadata.config.model_fields_set) for name in _CONFIG_OF_VERSION_1),
+    )
+    for name, is_given in given:
+        if is_given and metadata.format_version == 1:
+            raise BundleError("metadata.json", f"{name}: a bundle of format 1 does not have it")
+        if not is_given and metadata.format_version > 1:
+            raise BundleError("metadata.json", f"{name}: missing, and a bundle of format 2 has it")

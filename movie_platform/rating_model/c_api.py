@@ -138,8 +138,6 @@ class _Booster:
     def __init__(self, model_text: str, *, features: int) -> None:
         self.features = features
         self.handle = ctypes.c_void_p()
-        if "\0" in model_text:  # where C would take the text to end
-            raise ValueError("model.txt: holds a NUL character")
         library = _library()
         trees = ctypes.c_int()
         _check(

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from movie_platform.rating_model.config import MOST_SERIES_FILMS, MOST_TERMS
 from movie_platform.rating_model.documents import what_is_wrong
 from movie_platform.rating_model.fields import Film
-from movie_platform.rating_model.series import ALWAYS, SeriesTable
+from movie_platform.rating_model.series import ALWAYS, MOST_VOTES, SeriesTable
 from movie_platform.rating_model.text import TextScorer, normalize
 
 if TYPE_CHECKING:  # the methods of tables are enough, so that one film needs no pandas
@@ -72,7 +72,7 @@ class _SeriesState(BaseModel):
     keys: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(max_length=MOST_SERIES_FILMS)
     days: list[Annotated[int, Field(ge=1, le=date.max.toordinal())]] = Field(max_length=MOST_SERIES_FILMS)
     ratings: list[Annotated[FiniteFloat, Field(ge=0, le=10)]] = Field(max_length=MOST_SERIES_FILMS)
-    votes: list[Annotated[int, Field(ge=1, lt=2**53)]] = Field(max_length=MOST_SERIES_FILMS)
+    votes: list[Annotated[int, Field(ge=1, le=MOST_VOTES)]] = Field(max_length=MOST_SERIES_FILMS)
     noise_ratio: FiniteFloat = Field(ge=0)
 
 

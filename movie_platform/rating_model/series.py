@@ -24,10 +24,13 @@ from typing import Any, Final, NamedTuple, Self
 
 from movie_platform.rating_model.text import tokenize
 
-__all__ = ["ALWAYS", "Predecessors", "SeriesTable", "series_key"]
+__all__ = ["ALWAYS", "MOST_VOTES", "Predecessors", "SeriesTable", "series_key"]
 
 ALWAYS: Final = 2**31
 """A day after every other: for a film of which neither date nor year is known, all others are earlier."""
+
+MOST_VOTES: Final = 2**53 - 1
+"""More votes of a film cannot be told apart by floating point, and are taken for so many."""
 
 _SUBTITLE: Final = re.compile("[:\\-\N{EN DASH}\N{EM DASH}]")
 _PART: Final = frozenset(

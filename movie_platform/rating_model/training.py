@@ -27,7 +27,7 @@ from movie_platform.rating_model.encoder import Encoder
 from movie_platform.rating_model.films import SITUATIONS, Situation, TooFewFilmsError, training_films
 from movie_platform.rating_model.intervals import Interval, Intervals
 from movie_platform.rating_model.model import HIGHEST_RATING, RatingModel, TrainedOn
-from movie_platform.rating_model.series import SeriesTable
+from movie_platform.rating_model.series import MOST_VOTES, SeriesTable
 from movie_platform.rating_model.text import TermMatrix, TextScorer, normalize, term_matrix, tokenize
 from movie_platform.rating_model.trees import add_constant, canonical_text, join_texts, tree_count
 
@@ -165,7 +165,7 @@ def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> _Fitte
             titles,
             [day.toordinal() for day in films["release_date"]],
             actual.tolist(),
-            films["vote_count"].astype(np.int64).tolist(),
+            films["vote_count"].clip(upper=MOST_VOTES).astype(np.int64).tolist(),
             noise_ratio=noise_ratio,
             most=config.max_series_films,
         ),
@@ -226,6 +226,9 @@ def _tree_parameters(config: TrainingConfig, number: int, threads: int) -> dict[
         # Otherwise LightGBM times both layouts and takes the faster, and sums then differ in their last bits.
         "deterministic": True,
         "force_col_wise": True,
+        # Otherwise sparse features share a histogram that threads make in blocks, and its sums differ likewise, where
+        # weights are so far apart that they are rounded.
+        "enable_bundle": False,
         "num_threads": threads,
         "verbosity": -1,
     }

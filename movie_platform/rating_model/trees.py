@@ -56,6 +56,7 @@ _LEAVES: Final = re.compile("^leaf_value=(?P<values>.*)$", re.MULTILINE)
 # Less than Python's int() and float() read, and no more than C's int holds.
 _INTEGER: Final = re.compile("-?[0-9]{1,9}")
 _NUMBER: Final = re.compile("-?[0-9]{1,20}([.][0-9]{1,30})?(e[-+][0-9]{1,3})?")
+_INFO: Final = re.compile(rf"none|\[(?P<lowest>{_NUMBER.pattern}):(?P<highest>{_NUMBER.pattern})\]")
 
 
 def canonical_text(model_text: str, *, share: float = 1.0) -> str:
@@ -145,8 +146,9 @@ def check_text(text: str, *, features: int) -> None:
     numbered = " ".join(f"Column_{number}" for number in range(features))
     if header["max_feature_idx"] != str(features - 1) or header["feature_names"] != numbered:
         raise ValueError(f"does not have the {features} features of the encoder")
-    if len(header["feature_infos"].split(" ")) != features:
-        raise ValueError("feature_infos: not one for each feature")
+    infos = _values(header, "feature_infos", features)
+    if not all(_is_info(info) for info in infos):
+        raise ValueError("feature_infos: not the lowest and the highest value of each feature, or none")
     sizes = _integers(header, "tree_sizes")
     if not sizes:
         raise ValueError("tree_sizes: no trees")
@@ -161,6 +163,11 @@ def check_text(text: str, *, features: int) -> None:
         start += size
     if text[start:] != _END:
         raise ValueError("does not end after its last tree")
+
+
+def _is_info(info: str) -> bool:
+    found = _INFO.fullmatch(info)
+    return found is not None and all(math.isfinite(float(found[name])) for name in ("lowest", "highest") if found[name])
 
 
 def _check_tree(block: str, *, number: int, features: int) -> None:

@@ -9,7 +9,7 @@ from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.evaluation import Evaluation, evaluate
 from movie_platform.rating_model.model import RatingModel
 from movie_platform.rating_model.training import train
-from movie_platform_tests.rating_model.examples import SMALL, example_films
+from movie_platform_tests.rating_model.examples import SMALL, example_films, films_in_series
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,17 @@ def films() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def model(films: pd.DataFrame) -> RatingModel:
     return train(films, SMALL)
+
+
+@pytest.fixture(scope="session")
+def series_films() -> pd.DataFrame:
+    return films_in_series()
+
+
+@pytest.fixture(scope="session")
+def series_model(series_films: pd.DataFrame) -> RatingModel:
+    """A model that has something to learn from the earlier films of a series."""
+    return train(series_films, SMALL)
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,22 @@ write over one of them.
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.training import train
-from movie_platform_tests.rating_model.examples import SMALL, example_films
+from movie_platform_tests.rating_model.examples import SMALL, films_in_series
+
+__all__ = ["GOLDEN", "make_golden"]
+
+GOLDEN: Final = {version: Path(__file__).parent / f"golden_bundle_{version}.zip" for version in (1, 2)}
+"""The golden bundle of each format version."""
 
 
 def make_golden(*, threads: int = 1) -> bytes:
-    """Return a bundle trained on 300 invented films, small enough to live beside the tests."""
-    config = SMALL.model_copy(update={"trees": 12, "leaves": 7})
-    model = train(example_films(300), config, threads=threads)
+    """Return a bundle trained on 300 invented films in series, small enough to live beside the tests."""
+    config = SMALL.model_copy(update={"trees": 7, "averaged_models": 2, "leaves": 7})
+    model = train(films_in_series(300), config, threads=threads)
     return Bundle.make(
         model,
         partition=date(2026, 1, 5),

@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,16 +17,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from movie_platform.rating_model.bundle import Bundle, BundleError
+from movie_platform.rating_model.config import MOST_SERIES_FILMS, MOST_TERMS
+from movie_platform.rating_model.fields import Situation
 from movie_platform.rating_model.model import RatingModel
+from movie_platform.rating_model.series import SeriesTable
+from movie_platform.rating_model.text import TextScorer
+from movie_platform.rating_model.trees import tree_count
 from movie_platform_tests.rating_model.examples import SMALL, example_films
+from movie_platform_tests.rating_model.golden import GOLDEN
 
-GOLDEN = Path(__file__).parent / "golden_bundle_1.zip"
-PINNED = [
-    [6.398713423616509, 5.163248264895575, 7.010443699418763],
-    [6.404386172562291, 4.8954322611161585, 7.15153212476177],
-    [6.6983022900756355, 5.285580348071401, 7.397799784694464],
-]
-"""Predictions of the golden bundle, as they were when it was made."""
+PINNED: dict[int, dict[Situation, list[list[float]]]] = {
+    1: {
+        "unreleased": [
+            [6.398713423616509, 5.1494570210720525, 7.009887187477063],
+            [6.404386172562291, 5.155129770017835, 7.015559936422846],
+            [6.6983022900756355, 5.449045887531179, 7.30947605393619],
+        ],
+        "released": [
+            [6.398713423616509, 5.163248264895575, 7.010443699418763],
+            [6.404386172562291, 4.8954322611161585, 7.15153212476177],
+            [6.6983022900756355, 5.285580348071401, 7.397799784694464],
+        ],
+    },
+    2: {
+        "unreleased": [
+            [6.659573161810001, 4.905642867693901, 7.88445505822],
+            [6.757410675507002, 5.003480381390902, 7.982292571917001],
+            [6.39211997439, 4.6381896802739, 7.617001870799999],
+        ],
+        "released": [
+            [6.396231141897999, 4.9353470508635375, 7.740601474748843],
+            [6.500712964308, 4.8543075487466165, 8.015808248122324],
+            [6.218115550626, 4.638650824377107, 7.671609043220479],
+        ],
+    },
+}
+"""Predictions of the golden bundles for ``pinned_films``, as they were when the bundles were made."""
 
 NAMES = ["model.txt", "encoder.json", "metadata.json"]
 
@@ -42,9 +70,27 @@ def zipped(contents: dict[str, bytes], compression: int = zipfile.ZIP_STORED) ->
     return file.getvalue()
 
 
+def pinned_films() -> pd.DataFrame:
+    """Three films of which the third follows a series that the golden bundle of version 2 knows."""
+    films = example_films(3, seed=9)
+    films.loc[2, "title"] = "Zugumadu 4: Again"
+    return films
+
+
 @pytest.fixture(scope="module")
-def golden() -> bytes:
-    return GOLDEN.read_bytes()
+def golden_1() -> bytes:
+    return GOLDEN[1].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def golden_2() -> bytes:
+    return GOLDEN[2].read_bytes()
+
+
+@pytest.fixture(scope="module", params=GOLDEN)
+def golden(request: pytest.FixtureRequest) -> bytes:
+    """Of each format version."""
+    return GOLDEN[request.param].read_bytes()
 
 
 def test_a_round_trip_predicts_the_same_bits(bundle: Bundle, films: pd.DataFrame):
@@ -91,23 +137,36 @@ def test_probes_repeat_and_notice_a_changed_model(bundle: Bundle):
         Bundle.from_bytes(zipped(contents)).check_probes()
 
 
-def test_the_golden_bundle_of_version_1_still_predicts_the_same(golden: bytes):
+@pytest.mark.parametrize("version", GOLDEN)
+def test_a_golden_bundle_still_predicts_the_same(version):
     """A bundle once written stays readable, and means the same."""
-    assert len(golden) < 100_000
-    loaded = Bundle.from_bytes(golden)
+    data = GOLDEN[version].read_bytes()
+    assert len(data) < 100_000
+    loaded = Bundle.from_bytes(data)
+    assert loaded.metadata.format_version == version
     loaded.check_probes()
-    predictions = loaded.model.predict(example_films(3, seed=9))
-    assert predictions[["prediction", "low", "high"]].to_numpy().tolist() == PINNED
-    assert predictions["situation"].tolist() == ["released"] * 3
+    for situation, pinned in PINNED[version].items():
+        predictions = loaded.model.predict(pinned_films(), situation=situation)
+        assert predictions[["prediction", "low", "high"]].to_numpy().tolist() == pinned
+    assert loaded.model.predict(pinned_films())["situation"].tolist() == ["released"] * 3
+    assert loaded.to_bytes() == data
 
 
-def test_a_bundle_of_version_1_is_written_as_it_was_and_says_how_it_was_trained(golden: bytes):
-    """Its digest is what metrics and decisions name, and it knew neither series nor half-lives."""
-    loaded = Bundle.from_bytes(golden)
-    assert loaded.to_bytes() == golden
+def test_a_bundle_of_version_1_says_how_it_was_trained(golden_1: bytes):
+    """It knew neither series nor half-lives, and one set of trees is for both situations."""
+    loaded = Bundle.from_bytes(golden_1)
     assert (loaded.metadata.config.max_series_films, loaded.metadata.config.recency_half_life) == (0, None)
     assert loaded.metadata.profile is None
+    assert loaded.model.encoder.series is None
     assert loaded.model.text_of("released") == loaded.model.text_of("unreleased") == loaded.model.model_text
+
+
+def test_a_bundle_of_version_2_has_what_is_new_in_it(golden_2: bytes):
+    loaded = Bundle.from_bytes(golden_2)
+    assert loaded.metadata.config.recency_half_life == 15
+    assert loaded.metadata.profile is not None
+    assert loaded.model.encoder.series is not None
+    assert loaded.model.text_of("released") != loaded.model.text_of("unreleased")
 
 
 def test_predicting_needs_neither_scikit_learn_nor_matplotlib():
@@ -120,7 +179,7 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 from movie_platform.rating_model.bundle import Bundle
-Bundle.from_bytes(pathlib.Path({str(GOLDEN)!r}).read_bytes()).check_probes()
+Bundle.from_bytes(pathlib.Path({str(GOLDEN[2])!r}).read_bytes()).check_probes()
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
@@ -165,6 +224,126 @@ def test_an_encoder_of_another_model_is_refused(golden: bytes):
     contents = {"encoder.json": json.dumps(state).encode(), "metadata.json": json.dumps(metadata).encode()}
     with pytest.raises(BundleError, match=r"^model.txt: does not have the \d+ features of the encoder"):
         Bundle.from_bytes(zipped(members(golden) | contents))
+
+
+def forged(data: bytes, name: str, change: Callable[[dict[str, Any]], Any]) -> bytes:
+    """The bundle with one of its JSON members changed in place."""
+    contents = members(data)
+    document = json.loads(contents[name])
+    change(document)
+    return zipped(contents | {name: json.dumps(document).encode()})
+
+
+NEW: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "first_released_tree": ("metadata.json", lambda metadata: metadata.update(first_released_tree=6)),
+    "profile": ("metadata.json", lambda metadata: metadata.update(profile=None)),
+    "config.max_series_films": ("metadata.json", lambda metadata: metadata["config"].update(max_series_films=40_000)),
+    "config.recency_half_life": ("metadata.json", lambda metadata: metadata["config"].update(recency_half_life=None)),
+}
+
+
+@pytest.mark.parametrize("field", NEW)
+def test_what_is_new_in_version_2_does_not_belong_in_version_1(golden_1: bytes, field):
+    """Read, it would be left out when the bundle is written again, which would then mean something else."""
+    with pytest.raises(BundleError, match=rf"^metadata.json: {field}: a bundle of format 1 does not have it; "):
+        Bundle.from_bytes(forged(golden_1, *NEW[field]))
+
+
+@pytest.mark.parametrize("field", NEW)
+def test_what_is_new_in_version_2_belongs_there(golden_2: bytes, field):
+    """What was not written would be made up, such as that all trees are for both situations."""
+    *path, name = field.split(".")
+
+    def remove(metadata: dict[str, Any]) -> None:
+        for part in path:
+            metadata = metadata[part]
+        del metadata[name]
+
+    with pytest.raises(BundleError, match=rf"^metadata.json: {field}: missing, and a bundle of format 2 has it; "):
+        Bundle.from_bytes(forged(golden_2, "metadata.json", remove))
+
+
+def test_series_belong_to_version_2_alone(golden_1: bytes, golden_2: bytes):
+    """Where they are missing, or too many, is said before anything that follows from it."""
+    series = json.loads(members(golden_2)["encoder.json"])["series"]
+    with pytest.raises(BundleError, match=r"^encoder.json: series: they belong to format 2 alone"):
+        Bundle.from_bytes(forged(golden_1, "encoder.json", lambda state: state.update(series=series)))
+    with pytest.raises(BundleError, match=r"^encoder.json: series: they belong to format 2 alone"):
+        Bundle.from_bytes(forged(golden_2, "encoder.json", lambda state: state.pop("series")))
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (-1, r"^metadata.json: first_released_tree: "),
+        (29, r"^model.txt: first_released_tree: no tree is left for one of the situations; restore"),
+        (10**9, r"^model.txt: first_released_tree: "),
+        ("14", r"^metadata.json: first_released_tree: "),
+        (14.0, r"^metadata.json: first_released_tree: "),
+    ],
+)
+def test_a_situation_must_have_trees(golden_2: bytes, first, message):
+    model = Bundle.from_bytes(golden_2).model
+    assert (model.first_released_tree, tree_count(model.model_text)) == (14, 29)
+    with pytest.raises(BundleError, match=message):
+        Bundle.from_bytes(
+            forged(golden_2, "metadata.json", lambda metadata: metadata.update(first_released_tree=first))
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda series: series["keys"].reverse(), "series: not sorted by key and day"),
+        (lambda series: series["votes"].pop(), "series: keys, days, ratings and votes have different lengths"),
+        (lambda series: series["ratings"].__setitem__(4, 10.5), r"series\.ratings\.4: "),
+        (lambda series: series["days"].__setitem__(0, 0), r"series\.days\.0: "),
+        (lambda series: series.pop("noise_ratio"), r"series\.noise_ratio: "),
+        (lambda series: series.update(titles=[]), r"series\.titles: "),
+    ],
+)
+def test_damaged_series_are_refused(golden_2: bytes, change, message):
+    with pytest.raises(BundleError, match=rf"^encoder.json: {message}.*; restore"):
+        Bundle.from_bytes(forged(golden_2, "encoder.json", lambda state: change(state["series"])))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda profile: profile.update(films=7), "profile: Value error, counts: "),
+        (lambda profile: profile["features"].append(profile["features"][0]), "profile: Value error, features: "),
+        (lambda profile: profile["predictions"]["edges"].reverse(), r"profile\.predictions: Value error, edges: "),
+        (lambda profile: profile.pop("predictions"), r"profile\.predictions: "),
+    ],
+)
+def test_a_damaged_profile_is_refused(golden_2: bytes, change, message):
+    with pytest.raises(BundleError, match=rf"^metadata.json: {message}.*; restore"):
+        Bundle.from_bytes(forged(golden_2, "metadata.json", lambda metadata: change(metadata["profile"])))
+
+
+def test_the_largest_encoder_that_a_config_allows_can_be_read(golden_2: bytes):
+    """What training can make, readers take: as many words and films of series as the limits of the config."""
+    bundle = Bundle.from_bytes(golden_2)
+    rng = np.random.default_rng(2)
+    text = TextScorer(
+        terms=tuple(f"longer word {number:05}" for number in range(MOST_TERMS)),
+        idf=rng.uniform(1, 12, MOST_TERMS),
+        coefficients=rng.normal(0, 1, MOST_TERMS),
+        intercept=6.1,
+    )
+    films = MOST_SERIES_FILMS
+    series = SeriesTable(
+        keys=sorted(rng.integers(2**31, 2**32, films).tolist()),
+        days=[730_000] * films,
+        ratings=rng.uniform(0, 10, films).round(3).tolist(),
+        votes=rng.integers(10**4, 10**5, films).tolist(),
+        noise_ratio=8.9,
+    )
+    model = replace(bundle.model, encoder=replace(bundle.model.encoder, text=text, series=series))
+    again = Bundle.from_bytes(replace(bundle, model=model).to_bytes())
+    assert len(again.model.encoder.text.terms) == MOST_TERMS
+    assert again.model.encoder.series is not None
+    assert len(again.model.encoder.series.keys) == MOST_SERIES_FILMS
 
 
 def assert_refused_or_usable(data: bytes) -> Bundle | None:

@@ -12,14 +12,15 @@ import pytest
 
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.c_api import Trees
+from movie_platform.rating_model.fields import SITUATIONS
 from movie_platform.rating_model.model import RatingModel
+from movie_platform_tests.rating_model.golden import GOLDEN
 
-GOLDEN = Path(__file__).parent / "golden_bundle_1.zip"
 
-
-@pytest.fixture(scope="module")
-def golden() -> RatingModel:
-    return Bundle.from_bytes(GOLDEN.read_bytes()).model
+@pytest.fixture(scope="module", params=GOLDEN)
+def golden(request: pytest.FixtureRequest) -> RatingModel:
+    """Of each format version: with one set of trees for both situations, and with two."""
+    return Bundle.from_bytes(GOLDEN[request.param].read_bytes()).model
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_text_is_checked_before_lightgbm_reads_it(golden: RatingModel):
     """A child outside its tree would make it read foreign memory, and C would take NUL for the end."""
     with pytest.raises(ValueError, match="not a tree"):
         Trees(dataclasses.replace(golden, model_text=golden.model_text.replace("left_child=1", "left_child=9", 1)))
-    with pytest.raises(ValueError, match="NUL"):
+    with pytest.raises(ValueError, match="feature_infos"):
         Trees(dataclasses.replace(golden, model_text=golden.model_text.replace("infos=[", "infos=\0", 1)))
 
 
@@ -53,6 +54,21 @@ def test_a_row_goes_on_when_its_trees_are_gone(golden: RatingModel):
     del trees
     gc.collect()
     assert row.predict() == expected
+
+
+def test_each_situation_has_rows_of_its_own(golden: RatingModel):
+    """Which do not disturb one another; a model of format 1 gives both the same answer."""
+    trees = Trees(golden)
+    unreleased, released = trees.row("unreleased"), trees.row("released")
+    values = np.linspace(0, 9, len(released.values))
+    unreleased.values[:] = released.values[:] = values
+    answers = unreleased.predict(), released.predict()
+    assert (answers[0] == answers[1]) == (golden.first_released_tree == 0)
+    released.values[:] = 0
+    released.predict()
+    assert unreleased.predict() == answers[0]
+    for answer, situation in zip(answers, SITUATIONS, strict=True):
+        assert sum(trees.contributions(values, situation)) == pytest.approx(answer, abs=1e-9)
 
 
 def test_a_chain_of_too_many_leaves_is_not_explained(golden: RatingModel):
@@ -90,7 +106,7 @@ def test_a_chain_of_too_many_leaves_is_not_explained(golden: RatingModel):
         "tree_sizes": len(block),
     }
     text = "tree\n" + "\n".join(f"{name}={value}" for name, value in head.items()) + f"\n\n{block}end of trees\n"
-    trees = Trees(dataclasses.replace(golden, model_text=text))
+    trees = Trees(dataclasses.replace(golden, model_text=text, first_released_tree=0))
     row = trees.row("released")
     row.values[:] = 700
     assert row.predict() == 700
@@ -105,7 +121,7 @@ def test_what_is_loaded_is_freed():
 import pathlib, threading
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.c_api import Trees
-model = Bundle.from_bytes(pathlib.Path({str(GOLDEN)!r}).read_bytes()).model
+model = Bundle.from_bytes(pathlib.Path({str(GOLDEN[2])!r}).read_bytes()).model
 
 def load(times):
     for _ in range(times):
@@ -113,7 +129,8 @@ def load(times):
         thread = threading.Thread(target=lambda: trees.row("released").predict())
         thread.start()
         thread.join()
-        trees.contributions(trees.row("released").values, "released")
+        for situation in ("unreleased", "released"):
+            trees.contributions(trees.row(situation).values, situation)
 
 def resident():
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1])
@@ -149,7 +166,7 @@ folder = pathlib.Path({str(tmp_path)!r})
 sys.path.insert(0, str(folder))
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.c_api import LightGbmError, Trees
-model = Bundle.from_bytes(pathlib.Path({str(GOLDEN)!r}).read_bytes()).model
+model = Bundle.from_bytes(pathlib.Path({str(GOLDEN[2])!r}).read_bytes()).model
 try:
     Trees(model)
 except LightGbmError as error:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from pathlib import Path
 from typing import Any, TypeVar
 
 import lightgbm as lgb
@@ -24,10 +23,10 @@ from movie_platform.rating_model.fields import Film, Situation
 from movie_platform.rating_model.films import complete
 from movie_platform.rating_model.model import RatingModel
 from movie_platform.rating_model.rows import RowPrediction, RowPredictor
+from movie_platform.rating_model.series import SeriesTable, series_key
 from movie_platform.rating_model.text import TextScorer
 from movie_platform_tests.rating_model.examples import FILLER, GENRES, LANGUAGES, WORDS, films_of
-
-GOLDEN = Path(__file__).parent / "golden_bundle_1.zip"
+from movie_platform_tests.rating_model.golden import GOLDEN
 
 # Surrogates and unassigned characters too: a JSON body can have them.
 MESSY = st.text(st.characters(), max_size=20)
@@ -107,9 +106,29 @@ EXTREME = st.floats(allow_nan=False, allow_infinity=False)
 TERMS = st.dictionaries(st.sampled_from([*WORDS, *FILLER]), st.tuples(EXTREME, EXTREME))
 
 
+SERIES_TITLES = ["war", "the war", "war 2", "war: love", "love war", "träume", "love", "12", ""]
+SERIES_FILMS = st.lists(
+    st.tuples(
+        st.sampled_from(SERIES_TITLES),
+        st.one_of(st.dates(date(1998, 12, 30), date(2000, 1, 3)), st.dates()).map(date.toordinal),
+        st.floats(0, 10),
+        st.integers(1, 2**53 - 1),
+    ),
+    max_size=12,
+)
+
+
+@st.composite
+def series_tables(draw: st.DrawFn) -> SeriesTable:
+    """Any that a bundle can hold, of titles that the films have as well."""
+    films = draw(SERIES_FILMS)
+    columns: list[Any] = list(zip(*films, strict=True)) or [[], [], [], []]
+    return SeriesTable.of(*columns, noise_ratio=draw(st.floats(0, allow_infinity=False)), most=10)
+
+
 @st.composite
 def encoders(draw: st.DrawFn) -> Encoder:
-    """Any that a bundle can hold, also one whose scores overflow."""
+    """Any that a bundle can hold, of both formats, also one whose scores overflow."""
     terms = draw(TERMS)
     names = sorted(terms)
     return Encoder(
@@ -121,6 +140,7 @@ def encoders(draw: st.DrawFn) -> Encoder:
             coefficients=np.array([terms[name][1] for name in names], dtype=np.float64),
             intercept=draw(EXTREME),
         ),
+        series=draw(st.one_of(st.none(), series_tables())),
     )
 
 
@@ -136,6 +156,36 @@ def test_the_features_of_one_film_are_those_of_the_table(encoder: Encoder, film,
     with np.errstate(all="ignore"):
         (expected,) = encoder.encode(table, released=np.array([released]))
     np.testing.assert_array_equal(out, expected, strict=True)
+
+
+DATE = st.one_of(
+    st.none(), st.dates(date(1998, 12, 29), date(2000, 1, 4)), st.dates(date(1870, 1, 1), date(2200, 1, 1))
+)
+YEAR = st.one_of(
+    st.none(), st.just(math.nan), st.integers(1998, 2001), st.floats(1998, 2001), st.sampled_from([1870, 2200, 2199.9])
+)
+
+
+@settings(deadline=None)
+@given(series_tables(), st.sampled_from(SERIES_TITLES[:-1]), DATE, YEAR, st.booleans())
+def test_a_film_alone_has_the_predecessors_that_it_has_in_a_table(series, title, day, year, released):
+    """Whatever is known of its date: the day, the year, both, or neither; and they are those before it."""
+    film = {"title": title.title(), "release_date": day, "release_year": year}
+    scorer = TextScorer(terms=(), idf=np.empty(0), coefficients=np.empty(0), intercept=6.0)
+    encoder = Encoder(genres=(), languages=(), text=scorer, series=series)
+    out = np.full(len(encoder.feature_names), 7.0)
+    encoder.encode_one(Film(**film), released=released, out=out)
+    (expected,) = encoder.encode(complete(table_of(film)), released=np.array([released]))
+    np.testing.assert_array_equal(out, expected, strict=True)
+
+    before = math.inf
+    if day is not None:
+        before = day.toordinal()
+    elif year is not None and not math.isnan(year):
+        before = date(math.floor(year), 1, 1).toordinal()
+    key = series_key(title)
+    earlier = [other for other, of in zip(series.days, series.keys, strict=True) if of == key and other < before]
+    assert out[encoder.feature_names.index("earlier films of the series")] == len(earlier)
 
 
 def test_the_features_of_every_film_of_a_table(model: RatingModel, films: pd.DataFrame):
@@ -175,23 +225,25 @@ def test_threads_do_not_disturb_one_another(rows: RowPredictor, model: RatingMod
         sys.setswitchinterval(interval)
 
 
-def test_the_golden_bundle_and_its_probes(bundle: Bundle):
+@pytest.mark.parametrize("version", GOLDEN)
+def test_a_golden_bundle_and_its_probes(bundle: Bundle, version):
     """A probe that no longer repeats is named."""
-    golden = Bundle.from_bytes(GOLDEN.read_bytes())
+    golden = Bundle.from_bytes(GOLDEN[version].read_bytes())
     RowPredictor(golden.model).check_probes(golden.metadata.probes)
     RowPredictor(bundle.model).check_probes(bundle.metadata.probes)
     with pytest.raises(ValueError, match=r"^probe 'The Lighthouse at Kettle Point' should give"):
         RowPredictor(bundle.model).check_probes(golden.metadata.probes)
 
 
-def test_predicting_one_film_imports_neither_lightgbm_nor_pandas():
+@pytest.mark.parametrize("version", GOLDEN)
+def test_predicting_one_film_imports_neither_lightgbm_nor_pandas(version):
     """A bundle is read, checked, asked and explained in a new process."""
     code = f"""
 import pathlib, sys
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.fields import Film
 from movie_platform.rating_model.rows import RowPredictor
-bundle = Bundle.from_bytes(pathlib.Path({str(GOLDEN)!r}).read_bytes())
+bundle = Bundle.from_bytes(pathlib.Path({str(GOLDEN[version])!r}).read_bytes())
 rows = RowPredictor(bundle.model)
 rows.check_probes(bundle.metadata.probes)
 film = Film(title="The War", overview="A masterpiece.", vote_count=20)

@@ -18,7 +18,7 @@ from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.films import TooFewFilmsError
 from movie_platform.rating_model.model import RatingModel
 from movie_platform.rating_model.training import newest_films_start, train
-from movie_platform_tests.rating_model.examples import SMALL, example_films
+from movie_platform_tests.rating_model.examples import SMALL, example_films, films_in_series
 from movie_platform_tests.rating_model.golden import make_golden
 
 
@@ -26,22 +26,42 @@ def as_bytes(model: RatingModel) -> bytes:
     return Bundle.make(model, partition=date(2026, 1, 5), code_version="x", days_used=[date(2026, 1, 5)]).to_bytes()
 
 
-def test_two_trainings_give_the_same_bytes(films: pd.DataFrame, model: RatingModel):
-    """Also with the films in another order."""
-    assert as_bytes(train(films.sample(frac=1, random_state=4), SMALL)) == as_bytes(model)
+def test_two_trainings_give_the_same_bytes(series_films: pd.DataFrame, series_model: RatingModel):
+    """Also with the films in another order; what they are of is in them."""
+    series = series_model.encoder.series
+    assert series is not None
+    assert len(set(series.keys)) == len(series.keys) // 3 == 300
+    assert as_bytes(train(series_films, SMALL)) == as_bytes(series_model)
+    assert as_bytes(train(series_films.sample(frac=1, random_state=4), SMALL)) == as_bytes(series_model)
+
+
+@pytest.mark.parametrize("change", [{"max_series_films": 100}, {"recency_half_life": None}, {"recency_half_life": 0.3}])
+def test_the_order_does_not_show_with_another_config_either(series_films: pd.DataFrame, change):
+    """Where ties decide which films of series are kept, and where old films weigh next to nothing."""
+    config = SMALL.model_copy(update=change)
+    few_votes = series_films.assign(vote_count=series_films["vote_count"].clip(upper=12))
+    expected = as_bytes(train(few_votes, config))
+    assert as_bytes(train(few_votes.sample(frac=1, random_state=4), config)) == expected
+    assert expected != as_bytes(train(few_votes, SMALL))
+
+
+def digests(*, threads: int) -> list[str]:
+    """Of the golden bundle, and of one whose weights are so far apart that their sums show how they were added up."""
+    films = films_in_series(300)
+    few_votes = films.assign(vote_count=films["vote_count"].clip(upper=12))
+    config = SMALL.model_copy(update={"recency_half_life": 1.0})
+    bundles = make_golden(threads=threads), as_bytes(train(few_votes, config, threads=threads))
+    return [hashlib.sha256(data).hexdigest() for data in bundles]
 
 
 def test_neither_threads_nor_the_order_of_hashes_show():
-    """Another process with two threads and another PYTHONHASHSEED gives the same bytes."""
-    code = (
-        "import hashlib; from movie_platform_tests.rating_model.golden import make_golden; "
-        "print(hashlib.sha256(make_golden(threads=2)).hexdigest())"
-    )
+    """Another process with two threads and another PYTHONHASHSEED gives the same bytes, of films in series."""
+    code = f"from {digests.__module__} import digests; print(*digests(threads=2))"
     # On a busy machine threads that spin while they wait would take a hundred times as long.
     changes = {"PYTHONHASHSEED": "4321", "OMP_WAIT_POLICY": "passive"}
     environment = {**os.environ, **changes}  # noqa: TID251  the child needs the parent's environment
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True)
-    assert output.stdout.strip() == hashlib.sha256(make_golden()).hexdigest()
+    assert output.stdout.split() == digests(threads=1)
 
 
 def test_another_seed_gives_another_model(films: pd.DataFrame, model: RatingModel):
@@ -96,6 +116,28 @@ def test_intervals_are_calibrated_on_the_newest_films():
         widths[name] = interval.upper - interval.lower
         assert interval.films == 100
     assert widths["newest"] > 1.5 * widths["oldest"]
+
+
+def test_newer_films_count_more_unless_the_config_says_otherwise():
+    """Films that differ in nothing but their date and their rating: one of no known date is rated like the newest."""
+    films = example_films(400).assign(title="The War", overview="", genres=None, original_language="")
+    films["genres"] = [[] for _ in range(len(films))]
+    films["vote_average"] = np.where(films["release_date"] < "2002-01-01", 5.0, 7.0)
+    asked = pd.DataFrame({"title": ["Quetzal"]})
+    expected = {None: 6.0, 12.0: 6.5, 2.0: 7.0}
+    ratings = [
+        train(films, SMALL.model_copy(update={"recency_half_life": years, "max_series_films": 0})).predict(asked)
+        for years in expected
+    ]
+    assert [table["prediction"].iloc[0] for table in ratings] == pytest.approx(list(expected.values()), abs=0.3)
+
+
+@pytest.mark.parametrize("votes", [2**53, 2**63 - 1])
+def test_a_film_with_an_absurd_number_of_votes_does_not_keep_a_bundle_from_being_written(votes):
+    """TMDB may send any whole number; floating point holds them exactly up to 2**53."""
+    films = example_films(200)
+    films.loc[7, "vote_count"] = votes
+    assert Bundle.from_bytes(as_bytes(train(films, SMALL))).model.encoder.series is not None
 
 
 def test_a_hundred_films_are_enough():
