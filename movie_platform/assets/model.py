@@ -23,7 +23,7 @@ from movie_platform.partitions import LOOK_BACK, cycle_start, cycle_step, hold_o
 from movie_platform.presentation import image, table
 from movie_platform.rating_model import plots
 from movie_platform.rating_model.bootstrap import LEVEL
-from movie_platform.rating_model.bundle import Bundle
+from movie_platform.rating_model.bundle import FORMAT_VERSION, Bundle
 from movie_platform.rating_model.card import model_card, to_markdown
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.documents import what_is_wrong
@@ -146,6 +146,11 @@ def metrics(
 
     def make(day: date) -> DayOutput:
         bundle: Bundle = trained_bundle[day]
+        if bundle.metadata.format_version != FORMAT_VERSION:
+            raise DayFailed(
+                f"the bundle of {day} was trained by an earlier version of the platform, and what would be measured is "
+                f"this one's training: materialize trained_bundle for {day} again"
+            )
         _, _, films = _training_films(day, preprocessed_movies)
         try:
             evaluation = evaluate(films, bundle.metadata.config, until=hold_out_end(day), threads=training_threads)

@@ -32,7 +32,7 @@ from movie_platform.rating_model.outcomes import (
     outcomes_to_json,
 )
 
-NOT_RECORDED = "that day was never collected"
+NOT_RECORDED = "that day was never collected, or by a version of the platform that did not record when"
 TOO_LATE = f"that day was collected more than {COLLECTED_WITHIN // timedelta(hours=1)} hours late"
 NO_FORECAST = "that day has no predicted ratings"
 

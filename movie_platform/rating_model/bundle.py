@@ -30,7 +30,7 @@ from movie_platform.rating_model.intervals import Intervals
 from movie_platform.rating_model.model import RatingModel, TrainedOn
 from movie_platform.rating_model.probes import PROBE_FILMS, Probe, probe_table
 
-__all__ = ["MAX_BYTES", "Bundle", "BundleError", "BundleMetadata"]
+__all__ = ["FORMAT_VERSION", "MAX_BYTES", "Bundle", "BundleError", "BundleMetadata"]
 
 FORMAT_VERSION: Final = 2
 

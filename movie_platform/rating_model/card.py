@@ -269,9 +269,9 @@ def _features(metadata: BundleMetadata) -> Section:
         "features",
         "What it looks at",
         (
-            f"{len(metadata.features)} features, of title, overview, genres, language and release date. Each is known "
-            "before release, but for those that are withheld then. No cast, crew, budget, studio or campaign is known "
-            "to it.",
+            f"{len(metadata.features)} features, of title, overview, genres, language and release date, and of the ratings "
+            "of earlier films of the same series. Each is known before release, but for those that are withheld then. No "
+            "cast, crew, budget, studio or campaign is known to it.",
             Table(
                 "Features, and why each is known before release",
                 ("Feature", "Given", "Why"),

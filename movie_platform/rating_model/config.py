@@ -25,7 +25,7 @@ class TrainingConfig(BaseModel):
     """Every hyperparameter of a training; the object that is passed to ``train`` is the one a bundle records.
 
     The defaults were chosen by training on films released until 2013, 2015 and 2017 and asking about those of the two
-    years after each (docs/model.md).
+    years after each; the half-life and the averaging by the films after 2019, too (docs/model.md).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="Training configuration")
@@ -67,8 +67,11 @@ class TrainingConfig(BaseModel):
     vote_noise: Positive = Field(default=2.0, description="Standard deviation of one vote, in rating points.")
     model_error: Positive = Field(default=0.67, description="What a perfectly voted film's rating deviates by.")
 
-    recency_half_life: Positive | None = Field(
-        default=15.0, description="Years after which a film counts half as much. None: films of all times count alike."
+    recency_half_life: float | None = Field(
+        default=15.0,
+        ge=0.5,
+        allow_inf_nan=False,
+        description="Years after which a film counts half as much. None: films of all times count alike.",
     )
 
     # Missing fields. Each film is trained as it is and once more, with masked_weight, with fields withheld.
@@ -82,6 +85,11 @@ class TrainingConfig(BaseModel):
     mask_all: Probability = Field(default=0.03, description="Share of which title and year are all that is known.")
 
     # Intervals: calibrated on the newest films of the training set, see the module ``intervals``.
-    interval_level: float = Field(default=0.8, gt=0, lt=1, description="Share of the ratings that intervals hold.")
+    interval_level: float = Field(
+        default=0.8,
+        gt=0,
+        lt=1,
+        description="Share of the ratings that intervals hold; 0.8 is what pages and outcomes say.",
+    )
     calibration_months: Count = Field(default=24, description="Of which the newest films calibrate them.")
     calibration_min_films: Count = Field(default=300, description="If those are fewer, older ones do, too.")

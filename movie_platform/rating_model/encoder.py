@@ -1,7 +1,7 @@
 """A film as a row of numbers.
 
-What belongs here: the features, each known before release but for the last two, and the encoder's state as JSON.
-What does not: fitting that state (``training``).
+What belongs here: the features, each known before release but for votes and popularity, and the encoder's state as
+JSON. What does not: fitting that state (``training``).
 
 A field that is missing makes its features NaN; the trees have learned from such rows. The trees compare features
 with thresholds, so a feature needs no scaling, and votes and popularity no logarithm.
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from movie_platform.rating_model.config import MOST_SERIES_FILMS, MOST_TERMS
 from movie_platform.rating_model.documents import what_is_wrong
 from movie_platform.rating_model.fields import Film
-from movie_platform.rating_model.series import ALWAYS, MOST_VOTES, SeriesTable
+from movie_platform.rating_model.series import MOST_VOTES, SeriesTable
 from movie_platform.rating_model.text import TextScorer, normalize
 
 if TYPE_CHECKING:  # the methods of tables are enough, so that one film needs no pandas
@@ -116,32 +116,13 @@ class Encoder:
         titles = [normalize(title) for title in films["title"]]
         overviews = [normalize(overview) for overview in films["overview"]]
         scores = self.text.score(titles, overviews)
-        predecessors = self.predecessors(films, titles)
         return self.assemble(
             films,
             titles=titles,
             overviews=overviews,
             text_scores=scores,
-            predecessors=predecessors,
             released=released,
         )
-
-    def predecessors(self, films: "pd.DataFrame", titles: list[str]) -> npt.NDArray[np.float64]:
-        """Return what is known of the earlier films of each film's series; shape (films, 4), or (films, 0) without.
-
-        Earlier is before the release date, before its year where only that is known, and always without either.
-        """
-        if self.series is None:
-            return np.empty((len(films), 0))
-        dates = films["release_date"].to_numpy(dtype="datetime64[D]")
-        years = films["release_year"].to_numpy(dtype=np.float64)
-        no_date, no_year = np.isnat(dates), np.isnan(years)
-        new_year = np.where(no_year, 1970, np.floor(years)).astype(np.int64) - 1970
-        new_year = new_year.astype("datetime64[Y]").astype("datetime64[D]")
-        days = np.where(no_date, new_year, dates).astype(np.int64) + _DAY_ONE
-        days[no_date & no_year] = ALWAYS
-        found = [self.series.before(title, day) for title, day in zip(titles, days.tolist(), strict=True)]
-        return np.array(found, dtype=np.float64).reshape(len(films), 4)
 
     def assemble(
         self,
@@ -150,13 +131,9 @@ class Encoder:
         titles: list[str],
         overviews: list[str],
         text_scores: npt.NDArray[np.float64],
-        predecessors: npt.NDArray[np.float64],
         released: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float64]:
-        """Like ``encode``, with texts scored and predecessors found already.
-
-        Training scores texts out of fold, and knows the predecessors of films whose date it hides.
-        """
+        """Like ``encode``, with the texts normalized and scored already: training scores them out of fold."""
         dates = films["release_date"].dt
         year = films["release_year"].to_numpy(dtype=np.float64)
         day_of_year = dates.day_of_year.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -182,7 +159,7 @@ class Encoder:
         if self.series is not None:
             columns.append(np.array([_DIGIT.search(text) is not None for text in titles], dtype=np.float64))
             columns.append(np.array([":" in text for text in titles], dtype=np.float64))
-            columns.extend(predecessors.T)
+            columns.extend(_predecessors(self.series, films, titles).T)
         no_genres = np.isnan(genre_count)
         for genre in self.genres:
             has = np.array([genre in names for names in genres], dtype=np.float64)
@@ -223,14 +200,13 @@ class Encoder:
         )
         first = len(_NUMBERS)
         if self.series is not None:
-            if day is not None:
-                before = day.toordinal()
-            else:
-                before = ALWAYS if math.isnan(year) else date(int(year), 1, 1).toordinal()
+            before = day
+            if day is None and not math.isnan(year):
+                before = date(int(year), 1, 1)
             out[first : first + len(_TITLE_AND_SERIES)] = (
                 _DIGIT.search(title) is not None,
                 ":" in title,
-                *self.series.before(title, before),
+                *self.series.before(title, None if before is None else before.toordinal()),
             )
             first += len(_TITLE_AND_SERIES)
         genre_columns, language_columns = self._columns
@@ -300,3 +276,18 @@ class Encoder:
             ),
             series=None if state.series is None else SeriesTable(**state.series.model_dump()),
         )
+
+
+def _predecessors(series: SeriesTable, films: "pd.DataFrame", titles: list[str]) -> npt.NDArray[np.float64]:
+    """The films of each film's series before its date, or before its year where that is all; shape (films, 4)."""
+    dates = films["release_date"].to_numpy(dtype="datetime64[D]")
+    years = films["release_year"].to_numpy(dtype=np.float64)
+    no_date, no_year = np.isnat(dates), np.isnan(years)
+    new_year = np.where(no_year, 1970, np.floor(years)).astype(np.int64) - 1970
+    new_year = new_year.astype("datetime64[Y]").astype("datetime64[D]")
+    days = (np.where(no_date, new_year, dates).astype(np.int64) + _DAY_ONE).tolist()
+    unknown = (no_date & no_year).tolist()
+    found = [
+        series.before(title, None if hidden else day) for title, day, hidden in zip(titles, days, unknown, strict=True)
+    ]
+    return np.array(found, dtype=np.float64).reshape(len(films), 4)

@@ -43,8 +43,8 @@ _VOTES: Final = "votes and popularity"
 _ANNOUNCED: Final = "The release date is announced; where only the year is, the rest is missing."
 _TITLE: Final = "The title is announced."
 _EARLIER: Final = (
-    "The title is announced, and only films released before this one count: those with the same title up to a colon or "
-    "dash, without numbers. Missing where there is none."
+    "The title is announced, and only films released before this one count: those with the same title up to a colon, "
+    "hyphen or dash, without numbers. Missing where there is none."
 )
 
 FEATURES: Final[Mapping[str, Feature]] = {

@@ -3,12 +3,12 @@
 What belongs here: which films count as one series, and how those released before a film were rated. What does not:
 how that becomes a column (``encoder``), and choosing the films that are kept (``training``).
 
-Films belong together when their titles agree up to the first colon or dash, without numbers and words like "part":
-"Toy Story 3" follows "Toy Story", and "Alien: Covenant" follows "Alien". Remakes are taken for sequels, and unrelated
-films that share a title, too; the trees learn how much to believe it. What is known of a film is always what was known
-before its release, so no film is told its own rating.
+Films belong together when their titles agree up to the first colon, hyphen or dash, without numbers and words like
+"part": "Toy Story 3" follows "Toy Story", and "Alien: Covenant" follows "Alien". Remakes are taken for sequels, and
+unrelated films that share a title, too; the trees learn how much to believe it. Of a series only what was released
+before the film counts, so that no film is told its own rating; one without date or year has no earlier films.
 
-Titles are not kept, only a number for each (CRC-32): of 30,000 films one title in 140,000 finds a foreign one.
+Titles are not kept, only a number for each (CRC-32): of 25,000 films one title in 170,000 finds a foreign one.
 """
 
 import math
@@ -24,10 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from movie_platform.rating_model.text import tokenize
 
-__all__ = ["ALWAYS", "MOST_VOTES", "Predecessors", "SeriesTable", "series_key"]
-
-ALWAYS: Final = 2**31
-"""A day after every other: for a film of which neither date nor year is known, all others are earlier."""
+__all__ = ["MOST_VOTES", "Predecessors", "SeriesTable", "series_key"]
 
 MOST_VOTES: Final = 2**53 - 1
 """More votes of a film cannot be told apart by floating point, and are taken for so many."""
@@ -109,10 +106,13 @@ class SeriesTable:
         columns = dict(zip(("keys", "days", "ratings", "votes"), zip(*kept, strict=True), strict=False))
         return cls(**{**_EMPTY, **columns}, noise_ratio=noise_ratio)
 
-    def before(self, title: str, day: int) -> Predecessors:
-        """Return the films of a normalized title's series that were released before a day (an ordinal)."""
-        key = series_key(title)
-        if key is None:
+    def before(self, title: str, day: int | None) -> Predecessors:
+        """Return the films of a normalized title's series that were released before a day (an ordinal), if it is known.
+
+        Without the day nothing is earlier: the film itself might be among them.
+        """
+        key = None if day is None else series_key(title)
+        if key is None or day is None:
             return _NONE
         keys = self._keys
         first = bisect_left(keys, key)

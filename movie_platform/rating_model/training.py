@@ -170,7 +170,6 @@ def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> _Fitte
             most=config.max_series_films,
         ),
     )
-    predecessors = encoder.predecessors(films, titles)
     row_weights = np.concatenate([weights, weights * config.masked_weight])
 
     def encode(table: pd.DataFrame, situation: Situation) -> Floats:
@@ -180,7 +179,6 @@ def _fit(films: pd.DataFrame, config: TrainingConfig, *, threads: int) -> _Fitte
             titles=titles,
             overviews=["" if hidden else text for text, hidden in zip(overviews, no_overview, strict=True)],
             text_scores=np.where(no_overview, title_scores, whole_scores),
-            predecessors=predecessors,
             released=np.full(len(films), situation == "released"),
         )
 

@@ -126,11 +126,12 @@ def test_with_series_there_are_six_features_more():
         ({"release_year": 1990}, 0),
         ({"release_year": 1999.9}, 1),
         ({"release_year": 2000}, 2),
-        ({"release_date": pd.NaT, "release_year": np.nan}, 2),
-        ({}, 2),
+        ({"release_date": pd.NaT, "release_year": np.nan}, 0),
+        ({}, 0),
     ],
 )
 def test_earlier_is_before_the_day_or_before_the_year_where_only_that_is_known(when, films):
+    """Without either nothing is: a film that was trained on would be told its own rating."""
     features = encoded({"title": "LOVE & WAR: the end", **when}, encoder=WITH_SERIES)
     assert features["earlier films of the series"] == films
     assert np.isnan(features["mean rating of the series"]) == (films == 0)

@@ -178,7 +178,7 @@ def test_a_film_alone_has_the_predecessors_that_it_has_in_a_table(series, title,
     (expected,) = encoder.encode(complete(table_of(film)), released=np.array([released]))
     np.testing.assert_array_equal(out, expected, strict=True)
 
-    before = math.inf
+    before = 0
     if day is not None:
         before = day.toordinal()
     elif year is not None and not math.isnan(year):

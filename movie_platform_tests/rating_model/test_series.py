@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movie_platform.rating_model.series import ALWAYS, Predecessors, SeriesTable, series_key
+from movie_platform.rating_model.series import Predecessors, SeriesTable, series_key
 from movie_platform.rating_model.text import normalize
 
 DAY = date(2000, 1, 1).toordinal()
+LAST = date.max.toordinal()
 
 
 def key(title: str) -> int | None:
@@ -90,21 +91,20 @@ def test_what_is_known_of_a_series_by_hand():
 
 
 def test_only_what_was_released_before_is_known():
-    """Not what is of the same day, so that a film is never its own predecessor; with no day at all, everything is."""
+    """Not what is of the same day, so that a film is never its own predecessor; with no day at all, nothing is."""
     known = table(("kettle point", DAY, 6.0, 50), ("kettle point 2", DAY + 1, 7.0, 50))
-    films = [known.before("kettle point", day).films for day in (DAY - 1, DAY, DAY + 1, DAY + 2, ALWAYS)]
-    assert films == [0, 0, 1, 2, 2]
-    assert date.max.toordinal() < ALWAYS
+    films = [known.before("kettle point", day).films for day in (DAY - 1, DAY, DAY + 1, DAY + 2, LAST, None)]
+    assert films == [0, 0, 1, 2, 2, 0]
 
 
 @pytest.mark.parametrize("title", ["pond", "", "300", "kettle"])
 def test_a_film_without_predecessors_has_none_and_nothing_else_is_known(title):
     known = table(("kettle point", DAY, 6.0, 50), ("12", DAY, 6.0, 50))
-    films, *others = known.before(title, ALWAYS)
+    films, *others = known.before(title, LAST)
     assert films == 0
     assert np.isnan(others).all()
     assert len(others) == 3
-    assert table().before("kettle point", ALWAYS).films == 0
+    assert table().before("kettle point", LAST).films == 0
 
 
 def test_films_without_a_series_are_not_kept():
