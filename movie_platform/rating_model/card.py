@@ -247,8 +247,8 @@ def _data(metadata: BundleMetadata) -> Section:
         Point(
             "As of now, not as of then.",
             "Titles, overviews, genres and dates are as TMDB shows them when a day is collected. For old films that is "
-            "years after their release, and they may have been edited since; only the forecasts that were really made "
-            "before a release are free of that.",
+            "years after their release, and they may have been edited since; only the forecasts for films that were "
+            "collected before their release are free of that.",
         ),
     ]
     return Section("data", "What it learned from", (tuple(points),))
@@ -269,9 +269,9 @@ def _features(metadata: BundleMetadata) -> Section:
         "features",
         "What it looks at",
         (
-            f"{len(metadata.features)} features, of title, overview, genres, language and release date, and of the ratings "
-            "of earlier films of the same series. Each is known before release, but for those that are withheld then. No "
-            "cast, crew, budget, studio or campaign is known to it.",
+            f"{len(metadata.features)} features, of title, overview, genres, language and release date, and of the "
+            "ratings of earlier films of the same series. Each is known before release, but for those that "
+            "are withheld then. No cast, crew, budget, studio or campaign is known to it.",
             Table(
                 "Features, and why each is known before release",
                 ("Feature", "Given", "Why"),

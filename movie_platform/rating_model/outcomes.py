@@ -4,7 +4,8 @@ What belongs here: which films and forecasts are judged, joining them, and the f
 release. What does not: where forecasts are kept and when their days were collected (the asset ``prediction_outcomes``),
 and drawing (``plots``).
 
-A hold-out measures a model on films of the past. This measures what was really said when nobody could know.
+A hold-out measures a model on films of the past. This measures what was said of films when
+nobody could know, as far as the days' predictions have not been made again since.
 """
 
 from collections import Counter
