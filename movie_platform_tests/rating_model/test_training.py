@@ -182,7 +182,10 @@ def test_a_period_is_as_long_as_asked_unless_it_has_too_few_films(dates, until, 
         assert len(inside) >= min(min_films, len(before))
 
 
-@pytest.mark.parametrize("change", [{"tree": 5}, {"trees": 0}, {"mask_all": 1.5}, {"learning_rate": float("inf")}])
+@pytest.mark.parametrize(
+    "change",
+    [{"tree": 5}, {"trees": 0}, {"mask_all": 1.5}, {"learning_rate": float("inf")}, {"recency_half_life": 0.1}],
+)
 def test_a_config_that_makes_no_sense_is_refused(change):
     with pytest.raises(ValidationError):
         TrainingConfig(**change)
