@@ -33,11 +33,11 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=1, ge=0, lt=2**31, description="The one seed: folds, masks and trees follow from it.")
 
     # Trees (LightGBM). Random thresholds (extra_trees) were better on later films than searched ones.
-    trees: Count = Field(default=280, description="Trees of each model.")
+    trees: Count = Field(default=130, description="Trees of each model.")
     averaged_models: int = Field(
         default=3, ge=1, le=20, description="How many models, of other seeds, are averaged for each situation."
     )
-    learning_rate: Positive = Field(default=0.06, description="How much of what it finds each tree adds.")
+    learning_rate: Positive = Field(default=0.12, description="How much of what it finds each tree adds.")
     leaves: int = Field(default=31, ge=2, le=1024, description="Leaves of a tree, at most.")
     min_rows_in_leaf: Count = Field(default=40, description="Rows in a leaf, at least; a film has two.")
     feature_share: Share = Field(default=0.5, description="Share of the features that each tree may use.")
