@@ -1,5 +1,6 @@
 """What the benchmarks share: invented films, a bundle trained on them, the time of a call, the machine, the console."""
 
+import argparse
 import gc
 import json
 import os
@@ -23,6 +24,7 @@ from movie_platform_tests.rating_model.examples import example_films
 
 __all__ = [
     "TRAINING_FILMS",
+    "add_config_argument",
     "bundle_of",
     "describe_machine",
     "figures_console",
@@ -88,6 +90,17 @@ def figures_console() -> Console:
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     return console
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Let a command take changes of the configuration, for ``training_config``."""
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of TrainingConfig, like trees=200; may be given several times",
+    )
 
 
 def training_config(changes: Sequence[str]) -> TrainingConfig:

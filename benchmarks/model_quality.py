@@ -32,7 +32,7 @@ from rich.table import Table
 
 from benchmarks.baselines import ALL_BASELINES, PLAIN_LIGHTGBM, baseline_predictions
 from benchmarks.catalogues import Catalogue, existing_file, read
-from benchmarks.common import figures_console, training_config
+from benchmarks.common import add_config_argument, figures_console, training_config
 from movie_platform.rating_model import plots
 from movie_platform.rating_model.bootstrap import Estimate, rmse, rmse_difference
 from movie_platform.rating_model.config import TrainingConfig
@@ -387,13 +387,7 @@ def _parser() -> argparse.ArgumentParser:
         "--train-until", type=_day, required=True, metavar="DAY", help="the last day of release to train on"
     )
     parser.add_argument("--evaluate", type=existing_file, metavar="FILE", help="measure only on films of this file")
-    parser.add_argument(
-        "--config",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of TrainingConfig, like trees=200; may be given several times",
-    )
+    add_config_argument(parser)
     parser.add_argument("--threads", type=int, default=1, help="of LightGBM; figures do not depend on them")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw predicted and actual ratings")
     parser.add_argument("--json", action="store_true", help="print the figures for programs, not rounded")

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.catalogues import existing_file, read
-from benchmarks.common import describe_machine, figures_console, training_config
+from benchmarks.common import add_config_argument, describe_machine, figures_console, training_config
 from benchmarks.invented import varied_films
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.config import TrainingConfig
@@ -231,13 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="take films from here first: one TMDB item a line, gzip or not; may be given several times",
     )
-    parser.add_argument(
-        "--config",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of TrainingConfig, like trees=200; may be given several times",
-    )
+    add_config_argument(parser)
     parser.add_argument("--threads", type=int, default=1, help="of LightGBM; one, as the platform has")
     parser.add_argument("--json", action="store_true", help="print the figures for programs, not rounded")
     parsed = parser.parse_args(arguments)

@@ -91,5 +91,7 @@ class TrainingConfig(BaseModel):
         lt=1,
         description="Share of the ratings that intervals hold; 0.8 is what pages and outcomes say.",
     )
-    calibration_months: Count = Field(default=24, description="Of which the newest films calibrate them.")
-    calibration_min_films: Count = Field(default=300, description="If those are fewer, older ones do, too.")
+    calibration_months: Count = Field(default=24, description="The films of so many last months calibrate them.")
+    calibration_min_films: Count = Field(
+        default=300, description="So many films at least; if those are fewer, older ones do, too."
+    )
