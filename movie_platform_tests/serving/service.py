@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -180,6 +180,12 @@ def begin_request(connection: http.client.HTTPConnection, path: str, body: bytes
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(len(body) if length is None else length))
     connection.endheaders(body or None)
+
+
+def send_rest(connection: http.client.HTTPConnection, body: bytes) -> None:
+    """Send the rest of a body; whoever is sent away may find the connection closed, with its answer on it."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(body)
 
 
 def answer_on(connection: http.client.HTTPConnection) -> tuple[int, bytes]:

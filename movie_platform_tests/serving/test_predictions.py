@@ -26,6 +26,7 @@ from movie_platform_tests.serving.service import (
     begin_request,
     connection_to,
     film_of,
+    send_rest,
     wait_until,
 )
 
@@ -423,7 +424,7 @@ def test_batches_beyond_the_places_are_sent_away_and_may_come_back(client: httpx
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert predict(client, FILM)["prediction"], "single predictions go on"
         for connection in waiting[::2]:
-            connection.send(body[10:])
+            send_rest(connection, body[10:])
         statuses = {answer_on(connection)[0] for connection in waiting[::2]}
         assert statuses == {200, 503}, "whoever has a place is answered"
     wait_until(lambda: ask().status_code == 200)
