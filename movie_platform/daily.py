@@ -16,12 +16,13 @@ What happens to a day:
 A run in which any day did not succeed ends as failed, after everything that can be done has been done.
 """
 
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -33,8 +34,39 @@ from movie_platform.partitions import parse_day
 EXECUTOR = dg.in_process_executor.configured({"step_dependency_config": {"require_upstream_step_success": False}})
 
 
+_FAILURE: Final = "failed days"
+_LONGEST_REASON: Final = 500
+
+
 class DayFailed(Exception):  # noqa: N818 says what happened
     """This day cannot be made, for a reason of its own: the other days of the run can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureReport:
+    """Which days of an asset did not succeed in a run, and why: kept with the failure, for those who react to it."""
+
+    asset: str
+    days: Mapping[date, str]
+    """The reason of each, on one line."""
+    fatal: str | None
+    """The name of the exception that ended the run, if one did: then the newest day of `days` met it, and later days
+    were not begun. None if each day failed for a reason of its own."""
+
+    def to_metadata(self) -> Mapping[str, dg.MetadataValue[Any]]:
+        """For `dagster.Failure`."""
+        days = {day.isoformat(): reason for day, reason in self.days.items()}
+        return {_FAILURE: dg.MetadataValue.json({"asset": self.asset, "days": days, "fatal": self.fatal})}
+
+    @classmethod
+    def of_event(cls, event: dg.DagsterEvent) -> "FailureReport | None":
+        """The report in a step's failure; None if it failed in another way."""
+        data = event.step_failure_data.user_failure_data
+        found = data.metadata.get(_FAILURE) if data is not None else None
+        if not isinstance(found, dg.JsonMetadataValue) or not isinstance(found.value, dict):
+            return None
+        days = {date.fromisoformat(day): str(reason) for day, reason in found.value["days"].items()}
+        return cls(asset=found.value["asset"], days=days, fatal=found.value["fatal"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +220,16 @@ class DayStream:
                 lines.append(
                     f"{self.asset}: {len(not_begun)} more days were not begun ({not_begun[0]} to {not_begun[-1]})"
                 )
-        raise dg.Failure("\n".join(lines), allow_retries=False) from self._fatal
+        report = FailureReport(
+            asset=self.asset,
+            days={day: _one_line(reason) for day, reason in self._failures.items()},
+            fatal=None if self._fatal is None else type(self._fatal).__name__,
+        )
+        raise dg.Failure("\n".join(lines), metadata=report.to_metadata(), allow_retries=False) from self._fatal
+
+
+def _one_line(reason: str) -> str:
+    return textwrap.shorten(reason, width=_LONGEST_REASON, placeholder=" ...")
 
 
 def days_of_run(context: dg.AssetExecutionContext) -> list[date]:

@@ -44,13 +44,13 @@ class MissingDay(DayFailed, KeyError):  # noqa: N818 as DayFailed
 class DayInputs(Mapping[date, Any]):
     """An upstream asset's days, from day to value, each read and verified when it is asked for.
 
-    Only days that have a file are keys; asking for another one raises `MissingDay`, which names the asset, the day
-    and where its file was expected. Nothing is kept in memory, so a look-back costs one day at a time.
+    Any day may be asked for: one that has no file is not contained, and raises `MissingDay`, which names the asset, the
+    day and where its file was expected. Iterating yields those of the run. Nothing is kept in memory, so a look-back
+    costs one day at a time.
     """
 
     def __init__(self, days: Sequence[date], *, load: Callable[[date], Any], exists: Callable[[date], bool]) -> None:
-        self.days = sorted(days)
-        """The days of the run's partition mapping, with a file or without; others can be asked for, too."""
+        self._days = sorted(days)
         self._load = load
         self._exists = exists
 
@@ -58,10 +58,10 @@ class DayInputs(Mapping[date, Any]):
         return self._load(day)
 
     def __contains__(self, day: object) -> bool:
-        return day in self.days and isinstance(day, date) and self._exists(day)
+        return isinstance(day, date) and self._exists(day)
 
     def __iter__(self) -> Iterator[date]:
-        return (day for day in self.days if self._exists(day))
+        return (day for day in self._days if self._exists(day))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

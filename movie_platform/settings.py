@@ -11,11 +11,12 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
@@ -163,6 +164,90 @@ class Settings(_Settings):
         description="The folder where Dagster keeps runs and events, as an absolute path.",
     )
 
+    automation: bool = Field(
+        default=False,
+        validation_alias="MOVIE_PLATFORM_AUTOMATION",
+        description="Whether schedules and sensors run from the start, on or off. Either way, the UI can switch them.",
+    )
+    daily_at: time = Field(
+        default=time(3),
+        validation_alias="MOVIE_PLATFORM_DAILY_AT",
+        description="From when on the day before is made, as HH:MM in MOVIE_PLATFORM_TIME_ZONE.",
+    )
+    time_zone: str = Field(
+        default="UTC",
+        validation_alias="MOVIE_PLATFORM_TIME_ZONE",
+        description="The time zone of MOVIE_PLATFORM_DAILY_AT, like Europe/Berlin. The days themselves are in UTC.",
+    )
+    catch_up_days: int = Field(
+        default=62,
+        ge=1,
+        le=170,
+        validation_alias="MOVIE_PLATFORM_CATCH_UP_DAYS",
+        description="How many days back the automation fills what is missing; what is older is left to a person.",
+    )
+    deadline_hours: float = Field(
+        default=12,
+        gt=0,
+        le=168,
+        allow_inf_nan=False,
+        validation_alias="MOVIE_PLATFORM_DEADLINE_HOURS",
+        description="How many hours after MOVIE_PLATFORM_DAILY_AT a day that is not complete is reported.",
+    )
+    keep_days: int = Field(
+        default=170,
+        ge=31,
+        le=180,
+        validation_alias="MOVIE_PLATFORM_KEEP_DAYS",
+        description="For how many days after it was collected what TMDB says of films is kept. TMDB forbids more than "
+        "six months.",
+    )
+    ui_url: str = Field(
+        default="http://127.0.0.1:3000",
+        validation_alias="MOVIE_PLATFORM_UI_URL",
+        description="Where the Dagster UI is, for links in alerts.",
+    )
+    heartbeat: SecretStr | None = Field(
+        default=None,
+        validation_alias="MOVIE_PLATFORM_HEARTBEAT",
+        description="A file to touch, as an absolute path, or a URL to ask, each minute while the automation is alive, "
+        "for a monitor outside.",
+    )
+    """A secret, since a monitor's URL is one."""
+    slack_webhook_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="SLACK_WEBHOOK_URL",
+        description="Slack's incoming webhook for alerts. Not set: no alerts, unless SLACK_BOT_TOKEN is.",
+    )
+    slack_bot_token: SecretStr | None = Field(
+        default=None,
+        validation_alias="SLACK_BOT_TOKEN",
+        description="A bot's token, instead of a webhook, to send alerts to SLACK_CHANNEL.",
+    )
+    slack_channel: str | None = Field(
+        default=None,
+        validation_alias="SLACK_CHANNEL",
+        description="The channel for alerts, like #films. Only together with SLACK_BOT_TOKEN.",
+    )
+    slack_api_url: str = Field(
+        default="https://slack.com/api/",
+        validation_alias="SLACK_API_URL",
+        description="Slack's API for SLACK_BOT_TOKEN; https://slack-gov.com/api/ for GovSlack.",
+    )
+    serving_url: str | None = Field(
+        default=None,
+        validation_alias="SERVING_URL",
+        description="Where the service is, like http://127.0.0.1:8000, to see whether it serves what was released.",
+    )
+    served_within_minutes: float = Field(
+        default=10,
+        gt=0,
+        le=1440,
+        allow_inf_nan=False,
+        validation_alias="MOVIE_PLATFORM_SERVED_WITHIN_MINUTES",
+        description="How many minutes after its release a bundle that is not served at SERVING_URL is reported.",
+    )
+
     mlflow_tracking_uri: SecretStr | None = Field(
         default=None,
         validation_alias="MLFLOW_TRACKING_URI",
@@ -252,6 +337,85 @@ class Settings(_Settings):
         folder = _absolute(path)
         _refuse_file(folder, remedy="name a folder")
         return folder
+
+    @field_validator("daily_at", mode="before")
+    @classmethod
+    def _is_hours_and_minutes(cls, value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("is not a time of day; write HH:MM, for example 03:00")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("is not a time zone that this machine knows; write one like Europe/Berlin, or UTC")
+        return name
+
+    @field_validator("ui_url", "serving_url")
+    @classmethod
+    def _is_an_address(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None:
+            return None
+        default = "http://127.0.0.1:3000" if info.field_name == "ui_url" else "http://127.0.0.1:8000"
+        remedy = f"write a URL like {default}"
+        parts = _http_url(text, remedy=remedy)
+        if "@" in parts.netloc or "?" in text or "#" in text:
+            raise ValueError(f"contains credentials, a query or a fragment; {remedy}")
+        return text.rstrip("/")
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _is_a_file_or_an_address(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        text = secret.get_secret_value()
+        remedy = "write the absolute path of a file, or a URL"
+        if "://" in text:
+            _http_url(text, remedy=remedy)
+        elif not Path(text).is_absolute() or not text.isprintable():
+            raise ValueError(f"is neither an absolute path nor a URL; {remedy}")
+        return secret
+
+    @field_validator("slack_webhook_url")
+    @classmethod
+    def _is_a_webhook(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            remedy = "copy the webhook's URL from Slack again"
+            _https_or_loopback(_http_url(secret.get_secret_value(), remedy=remedy), remedy=remedy)
+        return secret
+
+    @field_validator("slack_bot_token")
+    @classmethod
+    def _is_one_of_two_ways(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if token is None:
+            return None
+        if info.data.get("slack_webhook_url", "refused") is not None:
+            raise ValueError("is set together with SLACK_WEBHOOK_URL, and alerts are sent once; unset one of them")
+        if not all("!" <= character <= "~" for character in token.get_secret_value()):
+            raise ValueError("contains white space or a character that no token has; copy it from Slack again")
+        return token
+
+    @field_validator("slack_channel")
+    @classmethod
+    def _is_printable(cls, name: str | None) -> str | None:
+        if name is not None and not name.isprintable():
+            raise ValueError("contains a line break or another control character; write it again")
+        return name
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _is_slack(cls, text: str) -> str:
+        remedy = "write a URL like https://slack.com/api/"
+        _https_or_loopback(_http_url(text, remedy=remedy), remedy=remedy)
+        return text.rstrip("/") + "/"
+
+    @model_validator(mode="after")
+    def _has_a_channel(self) -> Self:
+        if (self.slack_bot_token is None) != (self.slack_channel is None):
+            set_one, other = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL")[:: 1 if self.slack_channel is None else -1]
+            raise ValueError(f"{set_one}: is set without {other}; set both or none")
+        return self
 
     @field_validator("mlflow_tracking_uri")
     @classmethod
@@ -380,8 +544,15 @@ def describe_settings(*kinds: type[BaseSettings]) -> Iterator[SettingDescription
     """
     fields = {name: field for kind in kinds or (Settings, ServingSettings) for name, field in kind.model_fields.items()}
     for field in fields.values():
-        default = "" if field.default is None else str(field.default)
-        yield SettingDescription(str(field.validation_alias), default, str(field.description))
+        yield SettingDescription(str(field.validation_alias), _written(field.default), str(field.description))
+
+
+def _written(default: object) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, time):
+        return default.isoformat("minutes")
+    return "" if default is None else str(default)
 
 
 def _unknown_names(given: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -398,6 +569,9 @@ def _unknown_names(given: Mapping[str, Iterable[str]]) -> Iterator[str]:
 
 def _problems(error: ValidationError, kind: type[BaseSettings]) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
+        if not problem["loc"]:  # of several settings together, which the text names
+            yield str(problem["ctx"]["error"])
+            continue
         name = str(problem["loc"][0])
         if name in kind.model_fields:  # a default was refused
             name = str(kind.model_fields[name].validation_alias)
@@ -478,6 +652,11 @@ def _http_url(text: str, *, remedy: str) -> SplitResult:
     if parts.scheme not in {"http", "https"} or not host:
         raise ValueError(f"is not an http or https URL; {remedy}")
     return parts
+
+
+def _https_or_loopback(parts: SplitResult, *, remedy: str) -> None:
+    if parts.scheme == "http" and not _is_loopback(str(parts.hostname)):
+        raise ValueError(f"would send a secret in clear text; {remedy}, with https")
 
 
 def _is_loopback(host: str) -> bool:

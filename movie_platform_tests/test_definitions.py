@@ -136,28 +136,20 @@ def test_a_month_is_one_run_for_every_asset(name: str):
     assert policy.max_partitions_per_run == DAYS_IN_A_RUN == 31
 
 
-def test_the_lineage_and_which_days_each_asset_reads():
-    """Offsets in days from the day itself: (0, 0) is the day, (-25, 0) the last 26 days."""
-    lineage = {
-        name: {
-            dep.asset_key.path[-1]: (mapping.start_offset, mapping.end_offset)
-            if isinstance(mapping := dep.partition_mapping, dg.TimeWindowPartitionMapping)
-            else (0, 0)
-            for dep in spec.deps
-        }
-        for name, spec in SPECS.items()
+def test_the_lineage():
+    """Each day depends on the same day, so that a backfill makes exactly the days that were asked for."""
+    assert {name: {dep.asset_key.path[-1] for dep in spec.deps} for name, spec in SPECS.items()} == {
+        "raw_movies": set(),
+        "raw_upcoming_movies": set(),
+        "preprocessed_movies": {"raw_movies"},
+        "preprocessed_upcoming_movies": {"raw_upcoming_movies"},
+        "trained_bundle": {"preprocessed_movies"},
+        "metrics": {"preprocessed_movies", "trained_bundle"},
+        "champion_bundle": {"trained_bundle", "metrics"},
+        "predicted_ratings": {"preprocessed_upcoming_movies", "champion_bundle"},
+        "prediction_outcomes": {"preprocessed_upcoming_movies", "predicted_ratings"},
     }
-    assert lineage == {
-        "raw_movies": {},
-        "raw_upcoming_movies": {},
-        "preprocessed_movies": {"raw_movies": (0, 0)},
-        "preprocessed_upcoming_movies": {"raw_upcoming_movies": (0, 0)},
-        "trained_bundle": {"preprocessed_movies": (-25, 0)},
-        "metrics": {"preprocessed_movies": (-25, 0), "trained_bundle": (0, 0)},
-        "champion_bundle": {"trained_bundle": (0, 0), "metrics": (0, 0), "champion_bundle": (-1, -1)},
-        "predicted_ratings": {"preprocessed_upcoming_movies": (0, 0), "champion_bundle": (0, 0)},
-        "prediction_outcomes": {"preprocessed_upcoming_movies": (0, 0), "predicted_ratings": (0, 0)},
-    }
+    assert all(dep.partition_mapping is None for spec in SPECS.values() for dep in spec.deps)
 
 
 @each_asset

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from movie_platform.assets.policy import daily_asset
+from movie_platform.assets.policy import TMDB, daily_asset
 from movie_platform.checks import RAW_MOVIES, RAW_UPCOMING_MOVIES
 from movie_platform.daily import DayCheck, DayFailed, DayOutput, materialize_days
 from movie_platform.partitions import Window, inference_window, training_window
@@ -27,7 +27,9 @@ def end_of(day: date) -> datetime:
     return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
-@daily_asset(group="collected", kinds={"tmdb", "json"}, io_manager="json_lines", code=_CODE, checks=RAW_MOVIES)
+@daily_asset(
+    group="collected", kinds={"tmdb", "json"}, io_manager="json_lines", code=_CODE, checks=RAW_MOVIES, pool=TMDB
+)
 def raw_movies(
     context: dg.AssetExecutionContext,
     tmdb: dg.ResourceParam[TmdbCollector],
@@ -43,7 +45,14 @@ def raw_movies(
     yield from _collect(context, tmdb.source, training_window, collect, RAW_MOVIES)
 
 
-@daily_asset(group="collected", kinds={"tmdb", "json"}, io_manager="json_lines", code=_CODE, checks=RAW_UPCOMING_MOVIES)
+@daily_asset(
+    group="collected",
+    kinds={"tmdb", "json"},
+    io_manager="json_lines",
+    code=_CODE,
+    checks=RAW_UPCOMING_MOVIES,
+    pool=TMDB,
+)
 def raw_upcoming_movies(
     context: dg.AssetExecutionContext, tmdb: dg.ResourceParam[TmdbCollector]
 ) -> Iterator[dg.Output[Any]]:

@@ -14,12 +14,12 @@ import dagster as dg
 import pandas as pd
 from pydantic import ValidationError
 
-from movie_platform.assets.policy import daily_asset
+from movie_platform.assets.policy import FIRST_PARTITION, RELEASES, daily_asset
 from movie_platform.checks import CHAMPION_BUNDLE, METRICS_CHECKS, TRAINED_BUNDLE, MeasuredFacts
 from movie_platform.code_version import code_version
 from movie_platform.daily import DayFailed, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs, MissingDay
-from movie_platform.partitions import LOOK_BACK, cycle_start, cycle_step, hold_out_end, look_back
+from movie_platform.partitions import cycle_start, cycle_step, hold_out_end, look_back
 from movie_platform.presentation import image, table
 from movie_platform.rating_model import plots
 from movie_platform.rating_model.bootstrap import LEVEL
@@ -44,7 +44,6 @@ from movie_platform.releases import Champion, Decision, champion_of, keep_copy, 
 from movie_platform.storage import Storage
 from movie_platform.tracking import MlflowTracker, TrackedTraining, TrackingError
 
-_LOOK_BACK = dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=1 - LOOK_BACK))
 _MODEL_CODE = ("rating_model", "partitions.py", "assets/model.py")
 
 
@@ -54,7 +53,6 @@ _MODEL_CODE = ("rating_model", "partitions.py", "assets/model.py")
     io_manager="bundle",
     code=_MODEL_CODE,
     checks=TRAINED_BUNDLE,
-    ins={"preprocessed_movies": _LOOK_BACK},
 )
 def trained_bundle(
     context: dg.AssetExecutionContext,
@@ -106,7 +104,7 @@ def _with_hint(error: ValueError, day: date) -> str:
 
 def _training_films(day: date, tables: DayInputs) -> tuple[list[date], list[date], pd.DataFrame]:
     """The look-back's days that are there, those that are not, and the newest row of each film."""
-    wanted = look_back(day, min(tables.days))
+    wanted = look_back(day, FIRST_PARTITION)
     used = [d for d in wanted if d in tables]
     missing = [d for d in wanted if d not in tables]
     if not used:
@@ -126,7 +124,6 @@ def _training_films(day: date, tables: DayInputs) -> tuple[list[date], list[date
     io_manager="json",
     code=_MODEL_CODE,
     checks=METRICS_CHECKS,
-    ins={"preprocessed_movies": _LOOK_BACK},
 )
 def metrics(
     context: dg.AssetExecutionContext,
@@ -234,11 +231,7 @@ def _record(
     io_manager="json",
     code=("rating_model/gate.py", "rating_model/evaluation.py", "releases.py", "assets/model.py"),
     checks=CHAMPION_BUNDLE,
-    # A decision rests on those of the days before, so a backfill must go forwards. What is read of them follows from
-    # the newest one that released: the decisions themselves, and the metrics of that day, however long ago.
-    deps=[
-        dg.AssetDep("champion_bundle", partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
-    ],
+    pool=RELEASES,
 )
 def champion_bundle(
     context: dg.AssetExecutionContext,

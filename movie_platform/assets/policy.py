@@ -21,6 +21,15 @@ DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_PARTITION.isoformat(), time
 DAYS_IN_A_RUN = 31
 """Enough for a month in one run; every asset has the same, since Dagster takes the smallest of a selection."""
 
+TMDB = "tmdb"
+"""The pool of whatever asks TMDB, with one place: two runs at a time would exceed the rate together."""
+
+RELEASES = "releases"
+"""The pool of whatever moves `champion.json`, with one place: a decision rests on those of earlier days."""
+
+POOLS = {TMDB: 1, RELEASES: 1}
+"""Places by pool."""
+
 
 def daily_asset(
     *,
