@@ -6,7 +6,7 @@ BIN := .venv/bin
 DAGSTER_HOME ?= $(or $(shell sed -n 's/^DAGSTER_HOME=//p' .env 2>/dev/null),$(CURDIR)/.dagster)
 export DAGSTER_HOME
 
-.PHONY: help demo backfill ui serve bench-serving bench-model test check format lock clean
+.PHONY: help demo backfill ui serve bench-serving bench-model bench-backfill test check format lock clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ bench-model: $(BIN)/.ready  ## Measure the model on later films: CATALOGUE=films
 	$(if $(CATALOGUE),,$(error Name the films, one TMDB item a line: make bench-model CATALOGUE=films.jsonl.gz))
 	$(BIN)/python -m benchmarks.model_quality $(CATALOGUE:%=--catalogue "%") $(EVALUATE:%=--evaluate "%") \
 		--train-until "$(or $(TRAIN_UNTIL),2019-12-31)"
+
+bench-backfill: $(BIN)/.ready  ## Measure a backfill beside one run a day with Dagster's default executor: DAYS="10 30"
+	$(BIN)/python -m benchmarks.backfill $(if $(DAYS),--days $(DAYS))
 
 test: $(BIN)/.ready .bench/mlflow/mlflow.lock  ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup

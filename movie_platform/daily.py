@@ -11,22 +11,26 @@ What happens to a day:
   dies on day k leaves k - 1 finished days behind;
 - a blocking check refuses it: it is kept under `rejected/`, nothing stands under its final name, the other days go on;
 - it cannot be made (`DayFailed`): the other days go on;
-- anything else goes wrong (no network, no disk, a defect): the run stops there, since the next day would meet the same.
+- anything else goes wrong (no network, no disk, a defect): the asset stops there, since the next day would meet it too.
+  What usually passes (`Retries`) is tried again within the run, without the days that it has stored already.
 
 A run in which any day did not succeed ends as failed, after everything that can be done has been done.
 """
 
+import random
 import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 
-from movie_platform.dagster_internals import OWN_EVENTS
+from movie_platform.dagster_internals import OWN_EVENTS, days_made_by
+from movie_platform.liveness import show_alive
 from movie_platform.partitions import parse_day
 
 # One process for a whole run: a step of its own process costs seconds. An asset goes on with the days that are there
@@ -36,6 +40,19 @@ EXECUTOR = dg.in_process_executor.configured({"step_dependency_config": {"requir
 
 _FAILURE: Final = "failed days"
 _LONGEST_REASON: Final = 500
+
+
+@dataclass(frozen=True)
+class Retries:
+    """What an asset's step tries again by itself, and how often.
+
+    Not a retry policy of Dagster's: that one also repeats a step whose run is being terminated.
+    """
+
+    exceptions: tuple[type[Exception], ...]
+    pause: float
+    """Seconds before the first retry; twice as many before each further one, give or take a quarter."""
+    at_most: int = 2
 
 
 class DayFailed(Exception):  # noqa: N818 says what happened
@@ -171,8 +188,15 @@ class DayStream:
         make: Callable[[date], DayOutput],
         checks: Sequence[DayCheck],
         log: Any,
+        stored_before: int = 0,
+        retries: Retries | None = None,
+        retry_number: int = 0,
     ) -> None:
         self.asset = asset
+        self.stored_before = stored_before
+        """Days that an earlier attempt of the same step has stored, which are not among `days`."""
+        self._retries = retries
+        self._retry_number = retry_number
         self._days = days
         self._make = make
         self._checks = checks
@@ -190,8 +214,7 @@ class DayStream:
                 self._fail(day, str(error))
                 continue
             except Exception as error:  # noqa: BLE001 raised by raise_failures, when the finished days are recorded
-                self._fail(day, f"{type(error).__name__}: {error}")
-                self._fatal = error
+                self.stop(day, error)
                 break
             checked = CheckedDay(day, output, [check.evaluate(day, output) for check in self._checks])
             if checked.refused:
@@ -204,6 +227,11 @@ class DayStream:
                 total, spent = len(self._days), time.monotonic() - begun
                 left = spent / number * (total - number)
                 self._log.info(f"{self.asset} {day}: stored, day {number} of {total}, about {left:.0f} s left")
+
+    def stop(self, day: date, error: Exception) -> None:
+        """Remember what ends the step at this day; for the IO manager, which cannot store it."""
+        self._fail(day, f"{type(error).__name__}: {error}")
+        self._fatal = error
 
     def _fail(self, day: date, reason: str) -> None:
         self._failures[day] = reason
@@ -222,13 +250,21 @@ class DayStream:
                 )
         report = FailureReport(
             asset=self.asset,
-            days={day: _one_line(reason) for day, reason in self._failures.items()},
+            days={day: one_line(reason) for day, reason in self._failures.items()},
             fatal=None if self._fatal is None else type(self._fatal).__name__,
         )
-        raise dg.Failure("\n".join(lines), metadata=report.to_metadata(), allow_retries=False) from self._fatal
+        failure = dg.Failure("\n".join(lines), metadata=report.to_metadata(), allow_retries=False)
+        failure.__cause__ = self._fatal
+        if self._retries is None or not isinstance(self._fatal, self._retries.exceptions):
+            raise failure
+        pause = self._retries.pause * 2**self._retry_number * random.uniform(0.75, 1.25)  # noqa: S311 no secret
+        if self._retry_number < self._retries.at_most:
+            self._log.warning(f"{self.asset}: tried again in {pause:.0f} s")
+        raise dg.RetryRequested(max_retries=self._retries.at_most, seconds_to_wait=pause) from failure
 
 
-def _one_line(reason: str) -> str:
+def one_line(reason: str) -> str:
+    """A reason without line breaks, and no longer than a message wants it."""
     return textwrap.shorten(reason, width=_LONGEST_REASON, placeholder=" ...")
 
 
@@ -241,6 +277,8 @@ def materialize_days(
     context: dg.AssetExecutionContext,
     make: Callable[[date], DayOutput],
     checks: Sequence[DayCheck],
+    *,
+    retries: Retries | None = None,
 ) -> Iterator[dg.Output[Any]]:
     """The body of every asset: make, check and store each day of the run; fail at the end if any day failed.
 
@@ -248,12 +286,21 @@ def materialize_days(
     goes (Dagster itself would record every day of the range, failed ones too, and only after the last one).
     """
     output_name, *check_outputs = (definition.name for definition in context.op_execution_context.op_def.output_defs)
+    try:
+        show_alive(Path(context.instance.root_directory), context.run.run_id)
+    except OSError as error:  # no reason to fail the run: if it dies, its longest duration ends it
+        context.log.warning(f"cannot show that this run is alive: {error}")
+    wanted = days_of_run(context)
+    stored = days_made_by(context.instance, context.run.run_id, context.asset_key) if context.retry_number else set()
     stream = DayStream(
         asset=context.asset_key.path[-1],
-        days=days_of_run(context),
+        days=[day for day in wanted if day not in stored],
         make=make,
         checks=checks,
         log=context.log,
+        stored_before=len(stored),
+        retries=retries,
+        retry_number=context.retry_number,
     )
     yield dg.Output(stream, output_name=output_name, metadata=OWN_EVENTS)
     for name in check_outputs:

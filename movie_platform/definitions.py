@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from movie_platform.assets import ASSETS
+from movie_platform.assets import ASSETS, UPSTREAM
 from movie_platform.assets.policy import FIRST_PARTITION
-from movie_platform.automation import DAILY, JOBS
+from movie_platform.automation import DAILY, Clock, build_automation, utc_now
 from movie_platform.console import console_logger
 from movie_platform.daily import EXECUTOR
 from movie_platform.io_managers import (
@@ -34,9 +34,11 @@ cores that something else used as well. The bytes of a bundle do not depend on i
 
 
 def build_definitions(
-    *, settings: Settings | None = None, resources: Mapping[str, Any] | None = None
+    *, settings: Settings | None = None, resources: Mapping[str, Any] | None = None, clock: Clock = utc_now
 ) -> dg.Definitions:
     """The platform's definitions, with the given settings (default: the environment's) and resources replaced by key.
+
+    `clock` is what the automation takes for the time, by default the machine's.
 
     Raises `SettingsError` when a setting makes no sense.
     """
@@ -47,9 +49,12 @@ def build_definitions(
             "set it in the environment"
         )
     storage = open_storage(settings.storage)
+    automation = build_automation(settings, storage, upstream=UPSTREAM, clock=clock)
     return dg.Definitions(
         assets=ASSETS,
-        jobs=JOBS,
+        jobs=automation.jobs,
+        schedules=automation.schedules,
+        sensors=automation.sensors,
         executor=EXECUTOR,
         loggers={"console": console_logger},
         resources={

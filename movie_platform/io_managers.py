@@ -20,8 +20,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from movie_platform.dagster_internals import check_event, check_target, materialization_events, recorded_versions
+from movie_platform.dagster_internals import check_event, check_target, materialization_events
 from movie_platform.daily import CheckedDay, DayFailed, DayStream
+from movie_platform.day_records import AssetRecords, Purge
 from movie_platform.partitions import parse_day
 from movie_platform.rating_model.bundle import Bundle
 from movie_platform.schemas import PREDICTED_RATINGS_COLUMNS
@@ -34,8 +35,14 @@ T = TypeVar("T")
 class MissingDay(DayFailed, KeyError):  # noqa: N818 as DayFailed
     """An asset has no file for a day that is needed."""
 
-    def __init__(self, asset: str, day: date, url: str) -> None:
-        super().__init__(f"{asset} has no file for {day} ({url}): materialize {asset} for that day first")
+    def __init__(self, asset: str, day: date, url: str, purge: Purge | None = None) -> None:
+        super().__init__(
+            f"{asset} has no file for {day} ({url}): materialize {asset} for that day first"
+            if purge is None
+            else f"{asset} of {day} was purged on {purge.on}, since TMDB's data may not be kept any longer: it cannot "
+            f"be made again as it was. To go on with what TMDB says now, materialize the assets that were collected "
+            f"for {day}, and what follows from them"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -49,10 +56,19 @@ class DayInputs(Mapping[date, Any]):
     costs one day at a time.
     """
 
-    def __init__(self, days: Sequence[date], *, load: Callable[[date], Any], exists: Callable[[date], bool]) -> None:
+    def __init__(
+        self,
+        days: Sequence[date],
+        *,
+        load: Callable[[date], Any],
+        exists: Callable[[date], bool],
+        purge_of: Callable[[date], Purge | None] = lambda _: None,
+    ) -> None:
         self._days = sorted(days)
         self._load = load
         self._exists = exists
+        self.purge_of = purge_of
+        """That a day is not there any more, because TMDB's data may not be kept any longer; None if it never was."""
 
     def __getitem__(self, day: date) -> Any:
         return self._load(day)
@@ -93,10 +109,16 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
         stored = 0
         for checked in obj:
             target = None
-            if checked.refused:
-                self._keep_refused(obj.asset, checked)
-            else:
-                metadata = self._store(obj.asset, checked)
+            try:
+                if checked.refused:
+                    self._keep_refused(obj.asset, checked)
+                    metadata = None
+                else:
+                    metadata = self._store(obj.asset, checked)
+            except Exception as error:  # noqa: BLE001 the same failure, but one that names the day
+                obj.stop(checked.day, error)
+                obj.raise_failures()
+            if metadata is not None:
                 yield from materialization_events(
                     context, checked.day, data_version=metadata["sha256"], metadata=metadata
                 )
@@ -114,23 +136,27 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
                     target=target,
                 )
             del checked  # before the next day is made
-        if not stored:  # raised from here, downstream assets are not begun; from the asset's body, they would be
+        if (
+            not stored and not obj.stored_before
+        ):  # raised from here, downstream assets are not begun; from the asset's body, they would be
             obj.raise_failures()
 
     def load_input(self, context: dg.InputContext) -> DayInputs:
         """The upstream days that the run may read."""
         asset = context.asset_key.path[-1]
-        recorded = recorded_versions(context.step_context.instance, context.asset_key)
+        records = AssetRecords(context.step_context.instance, asset)
 
         def load(day: date) -> Any:
             key = self._key(asset, day)
             url = self._storage.url(key)
+            if purge := records.deletion_of(day):  # the file may not be gone yet
+                raise MissingDay(asset, day, url, purge)
             try:
                 data = self._storage.get(key)
             except ObjectNotFound as error:
                 raise MissingDay(asset, day, url) from error
             remedy = f"materialize {asset} for {day} again"
-            if recorded.get(day, sha256 := hashlib.sha256(data).hexdigest()) != sha256:
+            if day in records.versions and not records.agrees(day, data):
                 raise DayFailed(f"{url} is not the file that was recorded for {asset} {day}: {remedy}")
             try:
                 return self.decode(data)
@@ -140,7 +166,8 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
         return DayInputs(
             [parse_day(key) for key in context.asset_partition_keys],
             load=load,
-            exists=lambda day: self._storage.exists(self._key(asset, day)),
+            exists=lambda day: not records.deletion_of(day) and self._storage.exists(self._key(asset, day)),
+            purge_of=records.deletion_of,
         )
 
     def _key(self, asset: str, day: date) -> str:
@@ -238,6 +265,29 @@ def read_predictions(data: bytes) -> pd.DataFrame:
     arrow = read_table(data)
     table: pd.DataFrame = arrow.to_pandas(date_as_object=False, use_threads=False)
     return table.assign(genres=table["genres"].map(list))
+
+
+def reduce_predictions(data: bytes) -> bytes:
+    """A table of predicted ratings in the same columns, with nothing of TMDB's but ids; equal tables give equal bytes.
+
+    Raises `ValueError` or pyarrow's errors for what is no such table.
+    """
+    films = read_predictions(data)
+    empty = films.assign(
+        title="",
+        original_title="",
+        overview="",
+        release_date=None,
+        genres=pd.Series([[]] * len(films), index=films.index, dtype=object),
+        original_language=None,
+        poster_path=None,
+    )
+    return _parquet(pa.Table.from_pandas(empty, schema=PREDICTED_RATINGS_COLUMNS, preserve_index=False))
+
+
+def are_reduced(films: pd.DataFrame) -> bool:
+    """Whether a table of predicted ratings is one of `reduce_predictions`: every film has a title."""
+    return bool(len(films)) and bool((films["title"] == "").all())
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -10,7 +10,7 @@ to a day that does not exist (29 February in most years), the last day of that m
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 __all__ = [
     "CYCLE",
@@ -19,6 +19,7 @@ __all__ = [
     "cycle_start",
     "cycle_step",
     "days",
+    "end_of",
     "hold_out_end",
     "inference_window",
     "last_complete_day",
@@ -129,6 +130,11 @@ def days(first: date, last: date) -> list[date]:
     """
     window = Window(first, last)
     return [window.first + n * _ONE_DAY for n in range((window.last - window.first).days + 1)]
+
+
+def end_of(day: date) -> datetime:
+    """Return the moment when a day is over."""
+    return datetime.combine(day + _ONE_DAY, time(), UTC)
 
 
 def last_complete_day(today: date) -> date:

@@ -44,6 +44,8 @@ class TmdbCollector:
         """Raises `SettingsError` when TMDB_FAULTS makes no sense."""
         self._settings = settings
         self.source = settings.source
+        self.retry_pause = settings.tmdb_retry_seconds / 4
+        """Seconds to leave an API alone that has not answered for as long as requests are sent again."""
         try:
             self._faults = None if settings.tmdb_faults is None else parse_faults(settings.tmdb_faults)
         except ValueError as error:

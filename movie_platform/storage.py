@@ -18,9 +18,11 @@ import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -118,8 +120,28 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def modified(self, folder: str = "") -> Mapping[str, datetime]:
+        """Return when each object of `list` was last written, sorted by key."""
+
+    @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object; it is fine if there is none."""
+
+    def half_written(self, folder: str = "") -> Mapping[str, datetime]:
+        """Return the keys of objects that a writer has begun and left, and when; the objects themselves are unharmed.
+
+        On S3 there are none.
+        """
+        _checked(folder or "all")
+        return {}
+
+    def discard_half_written(self, key: str) -> None:
+        """Remove what a writer has left of an object, not the object; it is fine if there is nothing."""
+        _checked(key)
+
+    def clock(self) -> datetime | None:
+        """Ask what time it is where the objects are kept; None where that is this machine."""
+        return None
 
     def get(self, key: str, *, at_most: int | None = None) -> bytes:
         """Read an object. Raises `ObjectNotFound` if there is none; `at_most` is that of `get_versioned`."""
@@ -203,6 +225,30 @@ class DiskStorage(Storage):
 
     def list(self, folder: str = "") -> Sequence[str]:
         """Walk through the folders, leaving hidden ones out."""
+        return sorted(self._key(path) for path in self._walk(folder) if _KEY.fullmatch(path.name))
+
+    def modified(self, folder: str = "") -> Mapping[str, datetime]:
+        """Ask for the time of each file."""
+        return self._times((self._key(path), path) for path in self._walk(folder) if _KEY.fullmatch(path.name))
+
+    def half_written(self, folder: str = "") -> Mapping[str, datetime]:
+        """Look for partial files that nobody holds the lock of."""
+        partials = [(path, match[1]) for path in self._walk(folder) if (match := _PARTIAL.fullmatch(path.name))]
+        return self._times(
+            (self._key(path.with_name(name)), path)
+            for path, name in partials
+            if _KEY.fullmatch(name) and not _is_locked(path)
+        )
+
+    def discard_half_written(self, key: str) -> None:
+        """Remove the partial file, while holding its lock."""
+        path = self._path(key)
+        with _disk_failures("clean up", path):
+            if _partial(path).exists():
+                with _locked_partial(path):
+                    pass
+
+    def _walk(self, folder: str) -> Iterator[Path]:
         top = self._path(folder) if folder else self._root
 
         def fail(error: OSError) -> None:
@@ -210,13 +256,20 @@ class DiskStorage(Storage):
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise error
 
-        keys = []
         with _disk_failures("list", top):
             for parent, folders, names in os.walk(top, onerror=fail):
                 folders[:] = filter(_KEY.fullmatch, folders)
-                relative = Path(parent).relative_to(self._root)
-                keys += [(relative / name).as_posix() for name in names if _KEY.fullmatch(name)]
-        return sorted(keys)
+                yield from (Path(parent, name) for name in names)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+    def _times(self, files: Iterator[tuple[str, Path]]) -> dict[str, datetime]:
+        times = {}
+        for key, path in files:
+            with _disk_failures("look at", path), suppress(FileNotFoundError):  # removed since the folder was read
+                times[key] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return dict(sorted(times.items()))
 
     def delete(self, key: str) -> None:
         """Remove the file, and what a killed writer left beside it, while holding the object's lock."""
@@ -307,18 +360,32 @@ class S3Storage(Storage):
 
     def list(self, folder: str = "") -> Sequence[str]:
         """Ask for page after page."""
+        return list(self.modified(folder))
+
+    def modified(self, folder: str = "") -> Mapping[str, datetime]:
+        """Ask for page after page; the time is S3's own."""
         prefix = f"{self._name(folder)}/" if folder else self._prefix
-        keys = []
+        times = {}
         with self._failures("list", folder):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
             for page in pages:
-                keys += [entry["Key"].removeprefix(self._prefix) for entry in page.get("Contents", [])]
-        return sorted(filter(_KEY.fullmatch, keys))
+                for entry in page.get("Contents", []):
+                    times[entry["Key"].removeprefix(self._prefix)] = entry["LastModified"].astimezone(UTC)
+        return {key: times[key] for key in sorted(filter(_KEY.fullmatch, times))}
 
     def delete(self, key: str) -> None:
         """Remove with one DELETE."""
         with self._failures("delete", key):
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
+
+    def clock(self) -> datetime | None:
+        """Read the date of an answer."""
+        with self._failures("list", ""):
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        try:
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError):
+            return None
 
     @cached_property
     def _client(self) -> "S3Client":
@@ -370,12 +437,26 @@ def _checked(key: str) -> str:
 # --- disk ------------------------------------------------------------------------------------------
 
 
+_PARTIAL = re.compile(r"\.(.+)\.partial")
+
+
 def _partial(path: Path) -> Path:
     """Name the file beside an object into which it is written: always the same, and hidden from `list`.
 
     What a killed writer left is therefore taken over by the next one.
     """
     return path.with_name(f".{path.name}.partial")
+
+
+def _is_locked(partial: Path) -> bool:
+    """Tell whether a writer is at work on the partial file, or has just finished."""
+    with _disk_failures("look at", partial):
+        try:
+            with partial.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, FileNotFoundError):
+            return True
+        return False
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A small S3 for races: it compares and writes under one lock, and can answer as S3 does on its bad days.
 
-Here belongs only what those tests need: GET, PUT with `If-Match` and `If-None-Match`, and answers ordered in advance.
-Everything else about S3 is tested against moto's server.
+Here belongs only what those tests need: GET, DELETE, listing, PUT with `If-Match` and `If-None-Match`, and answers
+ordered in advance. Everything else about S3 is tested against moto's server.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
 
@@ -27,6 +27,8 @@ class S3Stub(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.answers: deque[tuple[int, str]] = deque()
         self.requests: list[tuple[str, str]] = []
+        self.ignores: str | None = None
+        """A condition that it does not honour, `If-Match` or `If-None-Match`, as some servers do not."""
 
     @property
     def endpoint(self) -> str:
@@ -56,8 +58,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.requests.append(("GET", self.path))
             if self.server.answers:
                 return self._refuse(*self.server.answers.popleft())
+            query = parse_qs(urlsplit(self.path).query)
+            if "list-type" in query:
+                return self._answer(200, self._listing(urlsplit(self.path).path, query.get("prefix", [""])[0]))
             data = self.server.objects.get(urlsplit(self.path).path)
         return self._refuse(404, "NoSuchKey") if data is None else self._answer(200, data, etag=_etag(data))
+
+    def do_DELETE(self) -> None:
+        with self.server.lock:
+            self.server.objects.pop(urlsplit(self.path).path, None)
+        self._answer(204, b"")
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
@@ -67,6 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.answers:
                 return self._refuse(*self.server.answers.popleft())
             current = self.server.objects.get(name)
+            if self.server.ignores is not None:
+                del self.headers[self.server.ignores]
             if self.headers["If-None-Match"] == "*" and current is not None:
                 return self._refuse(412, "PreconditionFailed")
             if expected := self.headers["If-Match"]:
@@ -76,6 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
                     return self._refuse(412, "PreconditionFailed")
             self.server.objects[name] = data
         return self._answer(200, b"", etag=_etag(data))
+
+    def _listing(self, bucket: str, prefix: str) -> bytes:
+        names = [name.removeprefix(f"{bucket}/") for name in sorted(self.server.objects)]
+        written = "<LastModified>2026-01-05T03:00:00.000Z</LastModified>"  # nobody here asks when
+        keys = "".join(f"<Contents><Key>{name}</Key>{written}</Contents>" for name in names if name.startswith(prefix))
+        return f"<?xml version='1.0'?><ListBucketResult>{keys}</ListBucketResult>".encode()
 
     def _refuse(self, status: int, code: str) -> None:
         self._answer(status, _ERROR.format(code=code, message="said the stub").encode())

@@ -11,14 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movie_platform.operations.backfill import (
-    BackfillRunningError,
-    PlannedRun,
-    backfill,
-    missing_days,
-    plan_runs,
-    with_what_follows,
-)
+from movie_platform.operations.backfill import BackfillRunningError, backfill, missing_days
+from movie_platform.operations.planning import PlannedRun, plan_runs, with_what_follows
 from movie_platform.partitions import days
 from movie_platform.storage import open_storage
 from movie_platform_tests.tiny_graph import tiny_graph, write_plan

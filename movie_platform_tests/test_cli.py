@@ -94,7 +94,17 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_the_commands():
-    assert sorted(cli.commands) == ["backfill", "demo", "report"]
+    assert sorted(cli.commands) == [
+        "backfill",
+        "demo",
+        "doctor",
+        "purge",
+        "release",
+        "report",
+        "rollback",
+        "status",
+        "verify",
+    ]
 
 
 @pytest.mark.parametrize("command", ["", *cli.commands])
@@ -158,7 +168,18 @@ def test_a_report_backwards_is_refused(place: Place):
 # --- settings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [("backfill", *DAY), ("report", *DAY), ("demo",)], ids=lambda found: found[0])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("backfill", *DAY),
+        ("report", *DAY),
+        ("demo",),
+        ("status",),
+        ("release", "--partition", "2026-01-01"),
+        ("rollback",),
+    ],
+    ids=lambda found: found[0],
+)
 def test_a_wrong_setting_is_one_line(place: Place, arguments: tuple[str, ...]):
     """From every command, before anything is done."""
     line = complaint(place.run(*arguments, TMDB_REQUESTS_PER_SECOND="400"))

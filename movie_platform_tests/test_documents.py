@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from movie_platform.assets import ASSETS
-from movie_platform.cli import EXAMPLE_FILM
+from movie_platform.cli import EXAMPLE_FILM, cli
 from movie_platform.definitions import build_definitions
 from movie_platform.releases import Champion
 from movie_platform.settings import ServingSettings, Settings, describe_settings
@@ -90,6 +90,16 @@ def targets() -> dict[str, str]:
 def test_readme_lists_every_make_target_and_no_other():
     """`make` itself is `make help`."""
     assert [name.split()[1] for name, *_ in table_rows("make [^`]+")] == [name for name in targets() if name != "help"]
+
+
+def test_readme_lists_every_command_of_the_command_line_and_no_other():
+    assert {name.split()[1] for name, *_ in table_rows("movie-platform [^`]+")} == set(cli.commands)
+
+
+def test_every_command_in_a_document_exists():
+    for document in DOCUMENTS:
+        named = re.findall(r"`(?:\.venv/bin/)?movie-platform ([a-z]+)", (ROOT / document).read_text())
+        assert set(named) <= set(cli.commands), document
 
 
 def test_every_make_target_is_phony_and_says_what_it_does():
@@ -272,3 +282,11 @@ def test_the_service_installs_without_dagster_and_the_platform_without_the_servi
     assert "fastapi" in packages["serving"]
     assert "fastapi" not in packages["platform"]
     assert "dagster" in packages["platform"]
+
+
+def test_the_container_is_given_every_setting_of_the_platform():
+    """But for its own folders, what needs a file outside, and MLflow, which its image does not have."""
+    passed = set(re.findall(r"^      ([A-Z_0-9]+):", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE))
+    wanted = {setting.name for setting in describe_settings(Settings)}
+    without = {"DAGSTER_HOME", "TMDB_CATALOGUE", "TMDB_FAULTS", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"}
+    assert {name for name in passed if not name.startswith("AWS_")} == wanted - without

@@ -11,10 +11,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from movie_platform.assets.collected import AS_OF, end_of
+from movie_platform.assets.collected import AS_OF
 from movie_platform.assets.outcomes import NO_FORECAST, NOT_RECORDED, TOO_LATE
 from movie_platform.dagster_internals import recorded_times
 from movie_platform.io_managers import read_predictions
+from movie_platform.partitions import end_of
 from movie_platform.rating_model.measured import JudgedForecasts
 from movie_platform.rating_model.outcomes import outcomes_from_json
 from movie_platform.releases import Decision

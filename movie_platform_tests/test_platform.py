@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -13,8 +13,9 @@ from dagster import JobExecutionResult
 
 from movie_platform.assets import ASSETS
 from movie_platform.io_managers import read_predictions
+from movie_platform.operations.release import carry_out, plan_release
 from movie_platform.rating_model.bundle import Bundle
-from movie_platform.releases import Decision, read_history, read_pointer
+from movie_platform.releases import Decision, read_history, read_pointer, rollback
 from movie_platform.storage import open_storage
 from movie_platform.tmdb.catalogue import synthetic_films
 from movie_platform.tmdb.films import films_from_parquet
@@ -249,6 +250,50 @@ def test_a_day_that_the_gate_refuses_is_complete_and_the_earlier_champion_stays_
     assert [entry.champion for entry in read_history(storage)] == [first.candidate]
     predicted = read_predictions(storage.get(f"predicted_ratings/{DAYS[1]}.parquet"))
     assert set(predicted["bundle_sha256"]) == {first.candidate.sha256}
+
+
+def test_a_day_that_was_rolled_back_is_not_released_when_it_is_made_again_until_it_is_by_hand(instance, data):
+    assert run_platform(instance, str(data), DAYS[0], DAYS[1]).success
+    storage = open_storage(str(data))
+    first, second = decision(data, DAYS[0]), decision(data, DAYS[1])
+    assert second.released
+    rollback(storage, reasons=["Rolled back by hand."], now=datetime.now(UTC))
+
+    again = ["champion_bundle", "predicted_ratings"]
+    assert run_platform(instance, str(data), DAYS[1], DAYS[1], assets=again).success
+    barred = decision(data, DAYS[1])
+    assert barred.candidate == second.candidate
+    assert (barred.released, barred.champion_in_force) == (False, first.candidate)
+    assert barred.reasons == [
+        f"Rolled back by hand on {datetime.now(UTC).date()}: not released until it is released by hand.",
+        *(f"The gate says: {reason}" for reason in second.reasons),
+    ]
+    assert read_pointer(storage) == first.candidate
+    predicted = read_predictions(storage.get(f"predicted_ratings/{DAYS[1]}.parquet"))
+    assert set(predicted["bundle_sha256"]) == {first.candidate.sha256}
+
+    planned = plan_release(storage, date(2026, 1, 2))
+    assert carry_out(storage, planned, reasons=["Released by hand."], now=datetime.now(UTC))
+    assert read_pointer(storage) == second.candidate
+    assert run_platform(instance, str(data), DAYS[1], DAYS[1], assets=again).success
+    assert decision(data, DAYS[1]) == second, "the bar is lifted, and the gate decides"
+
+
+def test_a_bundle_that_was_released_by_hand_stays_so_when_its_day_is_made_again(instance, data):
+    assert run_platform(instance, str(data), DAYS[0], DAYS[1], scrambles=["2026-01-02"]).success
+    storage = open_storage(str(data))
+    refused = decision(data, DAYS[1])
+    planned = plan_release(storage, date(2026, 1, 2))
+    assert carry_out(storage, planned, reasons=["Released by hand."], now=datetime.now(UTC))
+
+    assert run_platform(instance, str(data), DAYS[1], DAYS[1], assets=["champion_bundle"]).success
+    again = decision(data, DAYS[1])
+    assert (again.released, again.candidate, again.champion_in_force) == (True, *[refused.candidate] * 2)
+    assert again.reasons == [
+        f"Released by hand on {datetime.now(UTC).date()}.",
+        *(f"The gate says: {reason}" for reason in refused.reasons),
+    ]
+    assert read_pointer(storage) == refused.candidate
 
 
 def test_without_any_released_bundle_there_are_no_predictions_and_it_is_said_why(instance, data):

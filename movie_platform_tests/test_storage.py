@@ -1,5 +1,6 @@
 """What disk and S3 promise alike, and how each of them fails."""
 
+import fcntl
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -123,6 +125,26 @@ def test_list_is_complete(storage: Storage, monkeypatch: pytest.MonkeyPatch):
     for key in keys:
         storage.put_new(key, b"")
     assert list(storage.list("days")) == keys
+
+
+def test_modified_says_when_each_listed_object_was_written(storage: Storage):
+    assert storage.modified("days") == {}
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 keeps whole seconds
+    for key in ("days/2026-01-02", "days/2026-01-01", "days_of_old/x"):
+        storage.put(key, b"")
+    after = datetime.now(UTC) + timedelta(seconds=2)
+    assert list(storage.modified()) == list(storage.list())
+    times = storage.modified("days")
+    assert list(times) == ["days/2026-01-01", "days/2026-01-02"]
+    assert all(before < time < after for time in times.values())
+
+
+def test_nothing_is_half_written_after_a_write(storage: Storage):
+    storage.put("a/b", b"1")
+    assert storage.half_written() == {}
+    storage.discard_half_written("a/b")
+    storage.discard_half_written("never/was")
+    assert storage.get("a/b") == b"1"
 
 
 def test_delete_is_final_and_may_be_repeated(storage: Storage):
@@ -302,6 +324,21 @@ def test_disk_lists_only_well_formed_names(disk: DiskStorage, tmp_path: Path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
     assert list(disk.list()) == ["a/b"]
+
+
+def test_what_a_killed_writer_left_is_found_and_can_be_discarded(disk: DiskStorage, tmp_path: Path):
+    """What a living writer is at work on is not half-written; the object itself stays as it was."""
+    disk.put("a/b", b"old")
+    left, held = tmp_path / "storage/a/.b.partial", tmp_path / "storage/a/.c.partial"
+    left.write_bytes(b"ne")
+    os.utime(left, (0, 86_400))
+    with held.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert disk.half_written("a") == disk.half_written() == {"a/b": datetime(1970, 1, 2, tzinfo=UTC)}
+    assert disk.half_written("other") == {}
+    disk.discard_half_written("a/b")
+    assert not left.exists()
+    assert disk.get("a/b") == b"old"
 
 
 def test_what_a_killed_writer_left_is_taken_over(disk: DiskStorage, tmp_path: Path):

@@ -13,15 +13,17 @@ from typing import Any
 
 import dagster as dg
 
+from movie_platform.assets.policy import TMDB
 from movie_platform.daily import EXECUTOR, DayCheck, DayFailed, DayOutput, Verdict, check_specs, materialize_days
 from movie_platform.io_managers import DayInputs, JsonIOManager
 from movie_platform.storage import open_storage
+from movie_platform.tmdb.client import OutageError
 
-DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-01-20")
+DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
 
 
 def write_plan(folder: Path, **behaviour: list[str]) -> None:
-    """Say which days misbehave: refuse, cannot, crash, hang, check_breaks, warn, publish_breaks."""
+    """Say which days misbehave: refuse, cannot, crash, outage, hang, busy, check_breaks, warn, publish_breaks."""
     (folder / "plan.json").write_text(json.dumps(behaviour))
 
 
@@ -56,15 +58,22 @@ def tiny_graph(folder_name: str) -> dg.JobDefinition:
             "check_specs": check_specs(name, own, DAYS),
         }
 
-    @dg.asset(**policy("numbers", checks))
+    @dg.asset(**policy("numbers", checks), pool=TMDB)
     def numbers(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
         def make(day: date) -> DayOutput:
             if _behaves(folder, "cannot", day):
                 raise DayFailed("there is no number today")
             if _behaves(folder, "hang", day):
+                folder.with_name("hanging").touch()
                 time.sleep(600)
+            if _behaves(folder, "busy", day):
+                with folder.with_name("busy").open("x"):  # which fails if somebody else is
+                    time.sleep(1)
+                folder.with_name("busy").unlink()
             if _behaves(folder, "crash", day):
                 raise RuntimeError("the network is gone")
+            if _behaves(folder, "outage", day):
+                raise OutageError("nobody answers", reason="no connection")
 
             def publish() -> None:
                 assert (folder / "numbers" / f"{day}.json").exists()

@@ -60,7 +60,7 @@ class ModelCard:
     decisions: Mapping[date, Decision] = field(default_factory=dict)
     """What the gate said of a day, oldest first."""
     releases: tuple[HistoryEntry, ...] = ()
-    """Releases and withdrawals, newest first."""
+    """Releases, withdrawals and rollbacks, newest first."""
     plots: Mapping[date, tuple[str, ...]] = field(default_factory=dict)
     """Which of `PLOTS` a day has."""
     forecasts: JudgedForecasts | None = None

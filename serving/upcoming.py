@@ -5,7 +5,7 @@ it belong to `upcoming_table`; how an answer looks, to `routes`; how ratings are
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
@@ -14,13 +14,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from movie_platform.rating_model.fields import YEARS, Situation
 from movie_platform.storage import ObjectTooLargeError, Storage, StorageError, Versioned
-from movie_platform.tmdb.reference import GENRES, LANGUAGES, parse_date
+from movie_platform.tmdb.reference import GENRES, LANGUAGES, LONGEST_KEPT, parse_date
 from serving.films import genre_name
 
 if TYPE_CHECKING:
     from serving.upcoming_table import UpcomingFilms
 
 __all__ = [
+    "ReducedError",
     "Selection",
     "Sort",
     "UpcomingFilm",
@@ -222,11 +223,21 @@ _DAYS_TRIED: Final = 7
 """How many days back a file that can be read is looked for."""
 
 
-class UpcomingKeeper:
-    """Keeps the newest day's films. `poll` is for one thread; the attributes may be read from any."""
+class ReducedError(ValueError):
+    """The films are without titles: TMDB's data may not be kept any longer."""
 
-    def __init__(self, storage: Storage) -> None:
+
+class UpcomingKeeper:
+    """Keeps the newest day's films. `poll` is for one thread; the attributes may be read from any.
+
+    No longer than TMDB allows, whether the storage answers or not: films of a file that was written earlier are let go.
+    """
+
+    def __init__(self, storage: Storage, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._storage = storage
+        self._now = now
+        self._written = datetime.max.replace(tzinfo=UTC)
+        """When the file of what is held was written; what it says was collected shortly before."""
         self._seen: dict[date, tuple[Versioned, str | None]] = {}
         """Of the day that is held, and of those refused since: the version, without its content, and the problem."""
 
@@ -245,12 +256,22 @@ class UpcomingKeeper:
             problem = self._look()
         except StorageError as error:
             problem = f"The predicted ratings cannot be looked for: {error}."
+        if self.current and self._is_too_old(self._written):
+            problem = " ".join(filter(None, [problem, _too_old(f"The predicted ratings of {self.current.day}")]))
+            self._let_go()
         if problem and self.current:
             problem += f" Those of {self.current.day} are shown."
         self.problem = problem
 
+    def _is_too_old(self, written: datetime) -> bool:
+        return self._now() - written > LONGEST_KEPT
+
+    def _let_go(self) -> None:
+        self.current, self._seen = None, {}
+
     def _look(self) -> str | None:
-        days = sorted(filter(None, map(_day_of, self._storage.list(_FOLDER))), reverse=True)
+        written = {day: at for key, at in self._storage.modified(_FOLDER).items() if (day := _day_of(key))}
+        days = sorted(written, reverse=True)
         if not days:
             return (
                 f"There are no predicted ratings in {self._storage.url(_FOLDER)}: run `make demo`, or `make backfill` "
@@ -258,7 +279,7 @@ class UpcomingKeeper:
             )
         problems = []
         for day in days[:_DAYS_TRIED]:
-            problem = self._try(day)
+            problem = self._try(day, written[day])
             if problem is None:
                 break
             problems.append(problem)
@@ -266,12 +287,14 @@ class UpcomingKeeper:
                 break  # what is held is of this day as it was, or newer than all that are left
         return " ".join(problems) or None
 
-    def _try(self, day: date) -> str | None:
+    def _try(self, day: date, written: datetime) -> str | None:
         """Let `current` be this day, unless it is already; return what is wrong with the file."""
         # Imported with the first file: pyarrow would double the time until the service is ready.
         from serving.upcoming_table import UpcomingFilms  # noqa: PLC0415
 
         key = f"{_FOLDER}/{day}.parquet"
+        if self._is_too_old(written):
+            return _too_old(self._storage.url(key))
         known, problem = self._seen.get(day, (None, None))
         try:
             found = self._storage.get_versioned(key, known=known, at_most=_LARGEST_FILE)
@@ -283,14 +306,26 @@ class UpcomingKeeper:
             seen = replace(found, data=b"")
             try:
                 self.current = UpcomingFilms.from_parquet(day, found.data)
-                problem = None
+                self._written, problem = written, None
                 self._seen = {day: (seen, problem)}
+            except ReducedError:
+                if self.current and self.current.day == day:
+                    self._let_go()
+                problem = _too_old(self._storage.url(key))
+                self._seen[day] = (seen, problem)
             except ValueError as error:
                 problem = (
                     f"{self._storage.url(key)} is damaged ({error}): materialize predicted_ratings for {day} again."
                 )
                 self._seen[day] = (seen, problem)
         return problem
+
+
+def _too_old(what: str) -> str:
+    return (
+        f"{what} is older than TMDB allows to keep what it says: run `make backfill` up to yesterday, where the "
+        "platform is installed."
+    )
 
 
 def _day_of(key: str) -> date | None:

@@ -19,7 +19,7 @@ from movie_platform.rating_model.card import ATTRIBUTION
 from movie_platform.rating_model.fields import SITUATIONS, YEARS
 from movie_platform.rating_model.model import HIGHEST_RATING
 from movie_platform.tmdb.reference import GENRES, LANGUAGES
-from serving.upcoming import Selection, Sort, UpcomingFilm, UpcomingQuery
+from serving.upcoming import ReducedError, Selection, Sort, UpcomingFilm, UpcomingQuery
 
 __all__ = ["UpcomingFilms"]
 
@@ -85,7 +85,11 @@ class UpcomingFilms:
 
     @classmethod
     def from_parquet(cls, day: date, data: bytes) -> "UpcomingFilms":
-        """Read a file. Raises ValueError, which names the problem, for what is not one of `predicted_ratings`."""
+        """Read a file.
+
+        Raises ValueError, which names the problem, for what is not one of `predicted_ratings`, and ReducedError for one
+        that was reduced to ids and numbers.
+        """
         try:
             table = _read(data)
             _check(table)
@@ -270,5 +274,7 @@ def _check(table: pa.Table) -> None:
     ordered = pc.and_(pc.less_equal(low, prediction), pc.less_equal(prediction, high))
     if not pc.all(ordered).as_py():  # nor with NaN, which is in no order
         raise ValueError("prediction: that of a film is not within low..high")
+    if not pc.any(pc.greater(pc.utf8_length(table["title"]), _number(0, pa.int32(), "=i"))).as_py():
+        raise ReducedError("its films have no titles any more")
     if pc.min(low).as_py() < 0 or pc.max(high).as_py() > HIGHEST_RATING:
         raise ValueError(f"low, high: those of a film are not within 0..{HIGHEST_RATING:g}")

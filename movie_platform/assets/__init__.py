@@ -22,4 +22,7 @@ ASSETS = [
     prediction_outcomes,
 ]
 
-__all__ = ["ASSETS"]
+UPSTREAM = {asset.key.path[-1]: [parent.path[-1] for parent in asset.dependency_keys] for asset in ASSETS}
+"""The assets that each asset reads, in an order in which they can be made."""
+
+__all__ = ["ASSETS", "UPSTREAM"]

@@ -1,7 +1,7 @@
 """Collected assets: TMDB's items as they were received. Nothing is judged, changed or left out here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
@@ -9,8 +9,9 @@ import dagster as dg
 
 from movie_platform.assets.policy import TMDB, daily_asset
 from movie_platform.checks import RAW_MOVIES, RAW_UPCOMING_MOVIES
-from movie_platform.daily import DayCheck, DayFailed, DayOutput, materialize_days
-from movie_platform.partitions import Window, inference_window, training_window
+from movie_platform.daily import DayCheck, DayFailed, DayOutput, Retries, materialize_days
+from movie_platform.day_records import FETCHED_AT
+from movie_platform.partitions import Window, end_of, inference_window, training_window
 from movie_platform.resources import TmdbCollector
 from movie_platform.settings import Source
 from movie_platform.tmdb.client import AuthenticationError, OutageError, TmdbError
@@ -20,11 +21,6 @@ AS_OF = "as of"
 """Under this name, the metadata of a collected day says of which moment its votes are."""
 
 _CODE = ("tmdb", "partitions.py")
-
-
-def end_of(day: date) -> datetime:
-    """The moment when a day is over, in UTC."""
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 @daily_asset(
@@ -42,7 +38,7 @@ def raw_movies(
     adult. TMDB answers with today's votes, whatever day is asked for; "as of" in the metadata says when that was.
     """
     collect = partial(tmdb.collect, min_vote_count=min_vote_count, include_adult=True)
-    yield from _collect(context, tmdb.source, training_window, collect, RAW_MOVIES)
+    yield from _collect(context, tmdb, training_window, collect, RAW_MOVIES)
 
 
 @daily_asset(
@@ -62,16 +58,18 @@ def raw_upcoming_movies(
     marks as adult. Never overlaps the training window of the same day.
     """
     collect = partial(tmdb.collect, min_vote_count=0, include_adult=False)
-    yield from _collect(context, tmdb.source, inference_window, collect, RAW_UPCOMING_MOVIES)
+    yield from _collect(context, tmdb, inference_window, collect, RAW_UPCOMING_MOVIES)
 
 
 def _collect(
     context: dg.AssetExecutionContext,
-    source: Source,
+    tmdb: TmdbCollector,
     window_of: Callable[[date], Window],
     collect: Callable[..., Collection],
     checks: Sequence[DayCheck],
 ) -> Iterator[dg.Output[Any]]:
+    source = tmdb.source
+
     def make(day: date) -> DayOutput:
         window = window_of(day)
 
@@ -96,7 +94,7 @@ def _collect(
             metadata={
                 "dagster/row_count": len(collection.items),
                 "window": f"{window.first} to {window.last}",
-                "fetched at": dg.MetadataValue.timestamp(fetched_at),
+                FETCHED_AT: dg.MetadataValue.timestamp(fetched_at),
                 # Only the synthetic catalogue knows the past; a file is taken to be of the moment it is read.
                 AS_OF: dg.MetadataValue.timestamp(end_of(day) if source is Source.SYNTHETIC else fetched_at),
                 "source": source.value,
@@ -116,7 +114,7 @@ def _collect(
             },
         )
 
-    yield from materialize_days(context, make, checks)
+    yield from materialize_days(context, make, checks, retries=Retries((OutageError,), pause=tmdb.retry_pause))
 
 
 def _by_reason(retries: Mapping[str, int]) -> str:

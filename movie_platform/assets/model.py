@@ -4,8 +4,8 @@ The mathematics belongs to `rating_model`; carrying a release out, to `releases`
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from movie_platform.assets.policy import FIRST_PARTITION, RELEASES, daily_asset
 from movie_platform.checks import CHAMPION_BUNDLE, METRICS_CHECKS, TRAINED_BUNDLE, MeasuredFacts
 from movie_platform.code_version import code_version
+from movie_platform.dagster_internals import recorded_versions
 from movie_platform.daily import DayFailed, DayOutput, materialize_days
 from movie_platform.io_managers import DayInputs, MissingDay
-from movie_platform.partitions import cycle_start, cycle_step, hold_out_end, look_back
+from movie_platform.partitions import LOOK_BACK, cycle_start, cycle_step, hold_out_end, look_back
 from movie_platform.presentation import image, table
 from movie_platform.rating_model import plots
 from movie_platform.rating_model.bootstrap import LEVEL
@@ -40,7 +41,17 @@ from movie_platform.rating_model.gate import decide
 from movie_platform.rating_model.measured import MeasuredInDetail
 from movie_platform.rating_model.slices import slice_table, slices
 from movie_platform.rating_model.training import train
-from movie_platform.releases import Champion, Decision, champion_of, keep_copy, newest_released, release, withdraw
+from movie_platform.releases import (
+    Champion,
+    Decision,
+    HistoryEntry,
+    champion_of,
+    keep_copy,
+    last_word,
+    newest_released,
+    release,
+    withdraw,
+)
 from movie_platform.storage import Storage
 from movie_platform.tracking import MlflowTracker, TrackedTraining, TrackingError
 
@@ -65,9 +76,13 @@ def trained_bundle(
     Trained on the newest row of each film with at least 10 votes in the last 26 days up to this one (two cycles of
     `raw_movies`), never on anything later. Days of the look-back that are missing are named in the metadata.
     """
+    made = set(recorded_versions(context.instance, context.asset_key))
 
     def make(day: date) -> DayOutput:
         used, missing, films = _training_films(day, preprocessed_movies)
+        late = _made_late(day, made)
+        if late is not None:
+            context.log.warning(f"trained_bundle {day}: made late: {late}")
         try:
             model = train(films, training_config, threads=training_threads)
         except ValueError as error:
@@ -83,6 +98,7 @@ def trained_bundle(
                 "releases": f"{trained_on.first_release_date} to {trained_on.last_release_date}",
                 "look-back days used": len(used),
                 "look-back days missing": ", ".join(map(str, missing)) or "none",
+                **({"made late": late} if late else {}),
                 "code version": bundle.metadata.code_version,
                 "configuration": dg.MetadataValue.json(model.config.model_dump(mode="json")),
                 "most used features": table(
@@ -93,6 +109,20 @@ def trained_bundle(
         )
 
     yield from materialize_days(context, make, TRAINED_BUNDLE)
+
+
+def _made_late(day: date, made: Collection[date]) -> str | None:
+    """What a day means for bundles that were made before it and look back on it; None if there are none.
+
+    A day that is made again is not late.
+    """
+    if day in made or not (later := [other for other in sorted(made) if day < other < day + timedelta(days=LOOK_BACK)]):
+        return None
+    which = f"{later[0]}" if len(later) == 1 else f"{len(later)} days, {later[0]} to {later[-1]},"
+    return (
+        f"the bundles of {which} were trained before this day was made, and stay as they are. To train them with its "
+        "films, materialize trained_bundle and what follows for those days"
+    )
 
 
 def _with_hint(error: ValueError, day: date) -> str:
@@ -107,6 +137,13 @@ def _training_films(day: date, tables: DayInputs) -> tuple[list[date], list[date
     wanted = look_back(day, FIRST_PARTITION)
     used = [d for d in wanted if d in tables]
     missing = [d for d in wanted if d not in tables]
+    if purged := [d for d in missing if tables.purge_of(d)]:
+        raise DayFailed(
+            f"preprocessed_movies of {', '.join(map(str, purged))}, from which {day} learns, was purged, since TMDB's "
+            "data may not be kept any longer (MOVIE_PLATFORM_KEEP_DAYS): what could be trained now would not be the "
+            "model of that day. To train on what TMDB says now, materialize raw_movies and preprocessed_movies for "
+            "those days first"
+        )
     if not used:
         raise DayFailed(
             f"none of the days {wanted[0]} to {wanted[-1]} of preprocessed_movies is there: "
@@ -244,7 +281,7 @@ def champion_bundle(
     Released means: trained on the day's own films too, better than the baselines, and better than the newest released
     day before it on the films that both hold-outs contain. Not being better is normal: the decision materializes all
     the same, and the check `released` warns. A released bundle is copied to `released/`, and `champion.json` moves to
-    it unless a later day is in force.
+    it unless a later day is in force. A day that was rolled back by hand is not released until it is released by hand.
     """
 
     def make(day: date) -> DayOutput:
@@ -272,6 +309,7 @@ def champion_bundle(
             comparison=comparison,
             has_own_day=day in bundle.metadata.days_used,
         )
+        released, reasons = _with_last_word(released, reasons, last_word(store, day), candidate)
         decision = Decision(
             partition=day,
             released=released,
@@ -309,6 +347,26 @@ def champion_bundle(
         )
 
     yield from materialize_days(context, make, CHAMPION_BUNDLE)
+
+
+def _with_last_word(
+    released: bool,  # noqa: FBT001 what the gate says, as it says it
+    reasons: list[str],
+    said: HistoryEntry | None,
+    candidate: Champion,
+) -> tuple[bool, list[str]]:
+    """What a person has said of the day by hand goes before what its gate says."""
+    if said is None:
+        return released, reasons
+    if said.event == "rollback":
+        barred = f"Rolled back by hand on {said.at:%Y-%m-%d}: not released until it is released by hand."
+        return False, [barred, *(f"The gate says: {reason}" for reason in reasons)]
+    if not released and said.champion.sha256 == candidate.sha256:
+        return True, [
+            f"Released by hand on {said.at:%Y-%m-%d}.",
+            *(f"The gate says: {reason}" for reason in reasons),
+        ]
+    return released, reasons
 
 
 def _compare(measured: Mapping[str, Any], champion: Champion | None, metrics: DayInputs) -> Comparison | None:

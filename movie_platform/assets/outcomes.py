@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from movie_platform.assets.collected import AS_OF, end_of, raw_upcoming_movies
+from movie_platform.assets.collected import AS_OF, raw_upcoming_movies
 from movie_platform.assets.policy import daily_asset
 from movie_platform.checks import OUTCOME_CHECKS
 from movie_platform.dagster_internals import recorded_times
 from movie_platform.daily import DayFailed, DayOutput, days_of_run, materialize_days
 from movie_platform.io_managers import DayInputs, MissingDay
-from movie_platform.partitions import days, inference_window
+from movie_platform.partitions import days, end_of, inference_window
 from movie_platform.presentation import image, table
 from movie_platform.rating_model import plots
 from movie_platform.rating_model.outcomes import (

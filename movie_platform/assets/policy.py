@@ -11,15 +11,13 @@ import dagster as dg
 
 from movie_platform.code_version import code_version
 from movie_platform.daily import DayCheck, check_specs
+from movie_platform.operations.planning import DAYS_IN_A_RUN
 from movie_platform.settings import load_settings
 
 FIRST_PARTITION = load_settings().first_partition
 
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_PARTITION.isoformat(), timezone="UTC")
 """From the first partition to yesterday: a day's partition exists when the day is over."""
-
-DAYS_IN_A_RUN = 31
-"""Enough for a month in one run; every asset has the same, since Dagster takes the smallest of a selection."""
 
 TMDB = "tmdb"
 """The pool of whatever asks TMDB, with one place: two runs at a time would exceed the rate together."""

@@ -8,7 +8,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from movie_platform.io_managers import read_predictions
+from movie_platform.io_managers import are_reduced, read_predictions
 from movie_platform.releases import Decision, read_pointer
 from movie_platform.storage import ObjectNotFound, Storage
 
@@ -74,6 +74,10 @@ def best_upcoming(storage: Storage, day: date, *, films: int = 10) -> Table | st
     Raises `ObjectNotFound` when the day has no predicted ratings.
     """
     predicted = read_predictions(storage.get(f"predicted_ratings/{day}.parquet"))
+    if are_reduced(predicted):
+        return (
+            f"The predicted ratings of {day} were reduced to ids and numbers, since TMDB's data may not be kept longer."
+        )
     upcoming = predicted[predicted["release_date"] > pd.Timestamp(day)].head(films)
     if upcoming.empty:
         return f"None of the {len(predicted):,} films with a predicted rating is released after {day}."

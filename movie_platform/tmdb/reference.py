@@ -1,13 +1,16 @@
-"""What TMDB's values mean: its genres, its language codes, its dates.
+"""What TMDB's values mean: its genres, its language codes, its dates, and how long they may be kept.
 
 Constants and the reading of single values belong here. Requests belong in `client`, whole items in `films`.
 """
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from types import MappingProxyType
 
-__all__ = ["GENRES", "LANGUAGES", "parse_date"]
+__all__ = ["GENRES", "LANGUAGES", "LONGEST_KEPT", "parse_date"]
+
+LONGEST_KEPT = timedelta(days=180)
+"""After that, whatever TMDB says of films must be gone: its terms forbid to keep it longer than six months."""
 
 GENRES = MappingProxyType(
     {

@@ -26,7 +26,7 @@ from movie_platform.rating_model.bundle import Bundle
 from movie_platform.rating_model.config import TrainingConfig
 from movie_platform.rating_model.fields import Film
 from movie_platform.rating_model.training import train
-from movie_platform.releases import HISTORY, POINTER, Champion, champion_of, keep_copy, release
+from movie_platform.releases import HISTORY, POINTER, Champion, Decision, champion_of, keep_copy, release
 from movie_platform.storage import Storage, StorageError
 from movie_platform.tmdb.reference import GENRES
 from movie_platform_tests.rating_model.examples import example_films
@@ -58,6 +58,23 @@ def release_bundle(storage: Storage, bundle: Bundle | bytes, *, day: date | None
     at = _RELEASED_AT + timedelta(seconds=len(storage.list(HISTORY)))
     release(storage, champion, reasons=["It is better."], now=at)
     return champion
+
+
+def decide(storage: Storage, champion: Champion, *, released: bool = True) -> Decision:
+    """Write the day's decision about this bundle, as `champion_bundle` does."""
+    decision = Decision(
+        partition=champion.partition,
+        released=released,
+        reasons=["It is better." if released else "It is worse."],
+        candidate=champion,
+        compared_with=None,
+        compared_films=0,
+        rmse={},
+        champion_in_force=champion if released else None,
+        synthetic=champion.synthetic,
+    )
+    storage.put(f"champion_bundle/{champion.partition}.json", decision.model_dump_json().encode())
+    return decision
 
 
 def point_to(storage: Storage, champion: Champion) -> None:
@@ -119,6 +136,12 @@ class BrokenStorage(Storage):
         if self.of_list is not None:
             raise self.of_list
         return self.real.list(folder)
+
+    def modified(self, folder: str = "") -> Any:
+        self._fail()
+        if self.of_list is not None:
+            raise self.of_list
+        return self.real.modified(folder)
 
     def delete(self, key: str) -> None:
         self.real.delete(key)

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from movie_platform.rating_model.bundle import MAX_BYTES, Bundle
-from movie_platform.releases import POINTER, Champion, champion_of, withdraw
+from movie_platform.releases import POINTER, Champion, champion_of, rollback, withdraw
 from movie_platform.settings import ServingSettings
 from movie_platform.storage import DiskStorage, Storage
 from movie_platform_tests.rating_model.test_bundle import members, zipped
@@ -19,6 +19,7 @@ from movie_platform_tests.serving.service import (
     FILM,
     BrokenStorage,
     bundle_of,
+    decide,
     film_of,
     point_to,
     release_bundle,
@@ -151,6 +152,26 @@ def test_after_a_withdrawal_the_older_bundle_is_served_again(storage: Storage, o
     keeper.poll()
     assert served(keeper) == older
     assert keeper.problem is None
+
+
+def test_after_a_rollback_the_older_bundle_is_served_and_a_pin_on_the_barred_day_still_holds(
+    storage: Storage, own: Storage, tmp_path: Path
+):
+    older, newer = release_bundle(storage, bundle_of(DAY_5)), release_bundle(storage, bundle_of(DAY_6, seed=1))
+    for champion in (older, newer):
+        decide(storage, champion)
+    keeper = keeper_of(storage, own)
+    keeper.poll()
+    assert served(keeper) == newer
+    rollback(storage, reasons=["Rolled back by hand."], now=datetime(2026, 3, 1, tzinfo=UTC))
+    keeper.poll()
+    assert served(keeper) == older
+    assert keeper.problem is None
+
+    pinned = keeper_of(storage, DiskStorage(tmp_path / "pinned"), pinned=DAY_6)
+    pinned.poll()
+    assert served(pinned) == newer
+    assert pinned.problem is None
 
 
 def test_an_older_day_that_is_released_late_does_not_take_over(storage: Storage, own: Storage):

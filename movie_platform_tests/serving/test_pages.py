@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from urllib.parse import urlencode
@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from movie_platform.releases import Decision
+from movie_platform.releases import Decision, release_by_hand, rollback
 from movie_platform.settings import ServingSettings
 from movie_platform.storage import DiskStorage, Storage
 from movie_platform_tests.serving.predicted import DAY, film, put
-from movie_platform_tests.serving.service import BrokenStorage, bundle_of, release_bundle, running, service_of
+from movie_platform_tests.serving.service import BrokenStorage, bundle_of, decide, release_bundle, running, service_of
 from movie_platform_tests.serving.test_model_card import PNG, in_detail, put_metrics, put_outcomes
 from serving.app import create_app
 
@@ -590,6 +590,22 @@ def test_forecasts_without_an_outcome_say_when_there_will_be_one(storage, make_a
 
     assert "Forecasts begin on 2026-01-01." in found.words
     assert plot.status_code == 404
+
+
+def test_the_model_card_tells_what_people_have_decided(storage, make_app):
+    """Shown as text, whatever they wrote."""
+    for day, seed in ((DAY, 0), (DAY + timedelta(days=1), 1)):
+        decide(storage, release_bundle(storage, bundle_of(day, seed=seed)))
+    now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+    rolled_back = rollback(storage, reasons=["Rolled back by hand: <i>wrong</i> genres"], now=now)
+    assert rolled_back.before is not None
+    release_by_hand(storage, rolled_back.before, reasons=["Released by hand."], now=now + timedelta(hours=1))
+    with running(make_app(storage)) as client:
+        found = page(client, "/model-card")
+
+    assert "Rolled back by hand: the model of" in found.words
+    assert "<i>wrong</i> genres" in found.words
+    assert "09:15 UTC, released by hand" in found.words
 
 
 def test_names_from_data_are_text_on_the_model_card(storage, make_app):

@@ -2,7 +2,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,8 +11,10 @@ import httpx
 import pandas as pd
 import pytest
 
+from movie_platform.io_managers import reduce_predictions
 from movie_platform.settings import ServingSettings
 from movie_platform.storage import DiskStorage, Storage, open_storage
+from movie_platform.tmdb.reference import LONGEST_KEPT
 from movie_platform_tests.serving.conftest import MakeApp
 from movie_platform_tests.serving.predicted import DAY, film, key, parquet, put
 from movie_platform_tests.serving.service import BrokenStorage, running
@@ -368,3 +370,46 @@ def test_the_examples_of_the_documentation_are_answers(client: httpx.Client):
     assert set(example) == set(answer)
     assert set(example["films"][0]) == set(answer["films"][0])
     assert example["attribution"] == answer["attribution"]
+
+
+# --- what TMDB allows to keep ----------------------------------------------------------------------
+
+
+def test_what_is_held_goes_when_tmdb_allows_it_no_longer_even_without_the_storage(storage: Storage):
+    put(storage)
+    broken = BrokenStorage(storage)
+    now = datetime.now(UTC)
+    keeper = UpcomingKeeper(broken, now=lambda: now)
+    keeper.poll()
+    broken.stop()
+    now += LONGEST_KEPT - timedelta(hours=1)
+    keeper.poll()
+    assert day_of(keeper) == DAY
+    now += timedelta(hours=2)
+    keeper.poll()
+    assert day_of(keeper) is None
+    assert "cannot be looked for" in str(keeper.problem)
+    assert "older than TMDB allows" in str(keeper.problem)
+
+
+def test_a_file_that_is_too_old_is_not_shown(storage: Storage):
+    put(storage)
+    now = datetime.now(UTC) + LONGEST_KEPT + timedelta(hours=1)
+    keeper = UpcomingKeeper(storage, now=lambda: now)
+    keeper.poll()
+    assert day_of(keeper) is None
+    assert storage.url(key()) in str(keeper.problem)
+    assert "older than TMDB allows" in str(keeper.problem)
+
+
+def test_what_is_held_goes_when_the_platform_reduces_it(keeper: UpcomingKeeper, storage: Storage):
+    put(storage)
+    keeper.poll()
+    storage.put(key(), reduce_predictions(parquet([film()])))
+    for _ in range(2):
+        keeper.poll()
+        assert day_of(keeper) is None
+        assert "older than TMDB allows" in str(keeper.problem)
+    put(storage, day=NEXT)
+    keeper.poll()
+    assert (day_of(keeper), keeper.problem) == (NEXT, None)

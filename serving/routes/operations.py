@@ -36,6 +36,8 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     partition: date = Field(description="The day that the served bundle is of.")
+    sha256: str = Field(description="Of its file.")
+    pinned: bool = Field(description="SERVING_BUNDLE_PARTITION names it, whatever is released later.")
     problem: str | None = Field(description="Why another bundle should be served and is not; null when all is well.")
 
 
@@ -82,8 +84,13 @@ async def live() -> Live:
 @router.get("/health/ready", responses=problem_responses(422, 503))
 async def ready(request: Request) -> Ready:
     """Answer 200 if there is a bundle and it has predicted, else 503 with the reason. Needs no key."""
-    bundle = bundle_of(request)
-    return Ready(partition=bundle.champion.partition, problem=service_of(request).bundles.problem)
+    champion, service = bundle_of(request).champion, service_of(request)
+    return Ready(
+        partition=champion.partition,
+        sha256=champion.sha256,
+        pinned=service.settings.bundle_partition is not None,
+        problem=service.bundles.problem,
+    )
 
 
 @router.get("/model", responses=problem_responses(401, 422, 503))

@@ -8,7 +8,11 @@ import click
 from dotenv import load_dotenv
 from rich.console import Console
 
-from movie_platform.partitions import cycle_start, days, last_complete_day, parse_day
+from movie_platform.cli.keeping import purge_command, verify_command
+from movie_platform.cli.options import Day
+from movie_platform.cli.releasing import release_command, rollback_command
+from movie_platform.cli.watching import doctor, status_command
+from movie_platform.partitions import cycle_start, days, last_complete_day
 from movie_platform.settings import Settings, SettingsError, load_serving_settings, load_settings
 from movie_platform.storage import ObjectNotFound, Storage, StorageError, open_storage
 
@@ -16,40 +20,42 @@ _DEMO_DAYS = 3
 EXAMPLE_FILM = '{"title": "Example Movie", "release_year": 2024, "popularity": 123.4, "vote_count": 560}'
 
 
-class _Day(click.ParamType[date]):
-    name = "YYYY-MM-DD"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            return value if isinstance(value, date) else parse_day(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Collect TMDB's films day by day, train a rating model, release it, and rank upcoming films.
 
-    Settings are environment variables, or lines of a file named .env; .env.example names them all.
+    Settings are environment variables, or lines of a file named .env; .env.example names them all. The status is 0
+    when all is well, 1 when something needs a person or could not be done, 2 for wrong settings and arguments and for
+    a storage that fails.
     """
 
 
-@cli.command()
-@click.option("--from", "first", type=_Day(), required=True, help="First day.")
-@click.option("--to", "last", type=_Day(), required=True, help="Last day, included.")
+cli.add_command(status_command)
+cli.add_command(doctor)
+cli.add_command(release_command)
+cli.add_command(rollback_command)
+cli.add_command(verify_command)
+cli.add_command(purge_command)
+
+
+@cli.command(epilog="Example: movie-platform backfill --from 2026-01-01 --to 2026-01-13")
+@click.option("--from", "first", type=Day(), required=True, help="First day.")
+@click.option("--to", "last", type=Day(), required=True, help="Last day, included.")
 def backfill(first: date, last: date) -> None:
     """Make every asset of a range of days that is missing, in date order.
 
     Finished days are left alone, so the command can be repeated after a failure. Ends with status 1 and names what
-    is still missing if some days could not be made.
+    is still missing if some days could not be made. Nobody needs it for the newest days where the automation is on
+    (movie-platform status says whether it is): that one finds and fills what is missing of the last
+    MOVIE_PLATFORM_CATCH_UP_DAYS days. What is older, and what the automation has given up, is left to this command.
     """
     settings = load_settings()
     _fill(settings, open_storage(settings.storage), first, last)
 
 
-@cli.command()
-@click.option("--from", "first", type=_Day(), required=True, help="First day.")
-@click.option("--to", "last", type=_Day(), required=True, help="Last day, included.")
+@cli.command(epilog="Example: movie-platform report --from 2026-01-01 --to 2026-01-13")
+@click.option("--from", "first", type=Day(), required=True, help="First day.")
+@click.option("--to", "last", type=Day(), required=True, help="Last day, included.")
 def report(first: date, last: date) -> None:
     """Show the metrics of a range of days beside the baselines, and the best upcoming films of its last day."""
     if last < first:
@@ -105,23 +111,24 @@ def _fill(settings: Settings, storage: Storage, first: date, last: date) -> None
 
     import dagster as dg  # noqa: PLC0415
 
-    from movie_platform.assets import ASSETS  # noqa: PLC0415
-    from movie_platform.assets.policy import DAYS_IN_A_RUN  # noqa: PLC0415
+    from movie_platform.assets import UPSTREAM  # noqa: PLC0415
+    from movie_platform.assets.policy import POOLS  # noqa: PLC0415
     from movie_platform.definitions import daily_job  # noqa: PLC0415
     from movie_platform.operations.backfill import BackfillRunningError  # noqa: PLC0415
     from movie_platform.operations.backfill import backfill as run_backfill  # noqa: PLC0415
+    from movie_platform.operations.planning import DAYS_IN_A_RUN  # noqa: PLC0415
 
     _prepare_home(settings.dagster_home)
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        for pool, places in POOLS.items():  # whatever the instance's own configuration says of pools
+            instance.event_log_storage.set_concurrency_slots(pool, places)
         try:
             left = run_backfill(
                 dg.reconstructable(daily_job),
                 instance,
                 storage,
                 lock=settings.dagster_home / "backfill.lock",
-                upstream={
-                    asset.key.path[-1]: [parent.path[-1] for parent in asset.dependency_keys] for asset in ASSETS
-                },
+                upstream=UPSTREAM,
                 first=first,
                 last=last,
                 at_most=DAYS_IN_A_RUN,
