@@ -46,16 +46,17 @@ __all__ = [
     "DATA_VERSION",
     "OWN_EVENTS",
     "PRIORITY_TAG",
+    "UNFINISHED",
     "ReconstructableJob",
     "RecordId",
     "carry_checks",
     "check_event",
     "check_target",
     "checks_of_run",
+    "days_asked_for",
     "days_in_progress",
     "days_made_by",
     "days_of_backfills",
-    "days_of_run",
     "delete_run",
     "finished_runs",
     "is_newest",
@@ -77,6 +78,9 @@ _AT_ONCE: Final = 1_000
 DATA_VERSION: Final = DATA_VERSION_TAG
 """The tag of a materialization under which Dagster finds its data version."""
 
+UNFINISHED: Final = [status for status in dg.DagsterRunStatus if status not in FINISHED_STATUSES]
+"""The statuses of a run that has not ended."""
+
 OWN_EVENTS: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Metadata of an output whose IO manager records the materializations itself: Dagster then adds none."""
 
@@ -91,7 +95,7 @@ def run_tags(first: date, last: date) -> dict[str, str]:
     return {PARTITION_NAME_TAG: first.isoformat()} if first == last else range_tags(first, last)
 
 
-def days_of_run(run: dg.DagsterRun) -> Sequence[date]:
+def days_asked_for(run: dg.DagsterRun) -> Sequence[date]:
     """The days that a run was asked for, as its tags say; none for a run without days or of other partitions."""
     try:
         first = date.fromisoformat(run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags[PARTITION_NAME_TAG])
@@ -114,10 +118,9 @@ def days_made_by(instance: dg.DagsterInstance, run_id: str, asset_key: dg.AssetK
 
 def days_in_progress(instance: dg.DagsterInstance) -> dict[date, str]:
     """The days that a run or a backfill from the UI is making or is to make, each with the id of either."""
-    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED_STATUSES]
-    runs = instance.get_runs(dg.RunsFilter(statuses=unfinished))
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     return dict.fromkeys(days_of_backfills(instance), "a backfill") | {
-        day: run.run_id for run in runs for day in days_of_run(run)
+        day: run.run_id for run in runs for day in days_asked_for(run)
     }
 
 

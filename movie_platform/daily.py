@@ -255,12 +255,20 @@ class DayStream:
         )
         failure = dg.Failure("\n".join(lines), metadata=report.to_metadata(), allow_retries=False)
         failure.__cause__ = self._fatal
-        if self._retries is None or not isinstance(self._fatal, self._retries.exceptions):
+        if self._retries is None or not self.is_tried_again:
             raise failure
         pause = self._retries.pause * 2**self._retry_number * random.uniform(0.75, 1.25)  # noqa: S311 no secret
-        if self._retry_number < self._retries.at_most:
-            self._log.warning(f"{self.asset}: tried again in {pause:.0f} s")
+        self._log.warning(f"{self.asset}: tried again in {pause:.0f} s")
         raise dg.RetryRequested(max_retries=self._retries.at_most, seconds_to_wait=pause) from failure
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether the step has met something that usually passes, and is not at its last attempt."""
+        return (
+            self._retries is not None
+            and isinstance(self._fatal, self._retries.exceptions)
+            and self._retry_number < self._retries.at_most
+        )
 
 
 def one_line(reason: str) -> str:

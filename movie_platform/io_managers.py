@@ -136,9 +136,8 @@ class DailyIOManager(dg.IOManager, ABC, Generic[T]):
                     target=target,
                 )
             del checked  # before the next day is made
-        if (
-            not stored and not obj.stored_before
-        ):  # raised from here, downstream assets are not begun; from the asset's body, they would be
+        if obj.is_tried_again or not (stored or obj.stored_before):
+            # Raised from here, downstream assets are not begun; from the asset's body, they would be.
             obj.raise_failures()
 
     def load_input(self, context: dg.InputContext) -> DayInputs:

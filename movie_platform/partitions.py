@@ -9,6 +9,7 @@ to a day that does not exist (29 February in most years), the last day of that m
 
 import calendar
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -27,6 +28,7 @@ __all__ = [
     "months_after",
     "months_before",
     "parse_day",
+    "ranges",
     "training_window",
 ]
 
@@ -135,6 +137,20 @@ def days(first: date, last: date) -> list[date]:
 def end_of(day: date) -> datetime:
     """Return the moment when a day is over."""
     return datetime.combine(day + _ONE_DAY, time(), UTC)
+
+
+def ranges(found: Iterable[date], *, at_most: int | None = None) -> str:
+    """Return days as text, neighbours as ranges; the newest `at_most` ranges, and how many days are left out."""
+    spans: list[tuple[date, date]] = []
+    for day in sorted(found):
+        if spans and spans[-1][1] + _ONE_DAY == day:
+            spans[-1] = (spans[-1][0], day)
+        else:
+            spans.append((day, day))
+    shown = spans if at_most is None else spans[-at_most:]
+    left_out = sum((last - first).days + 1 for first, last in spans[: len(spans) - len(shown)])
+    texts = [str(first) if first == last else f"{first} to {last}" for first, last in shown]
+    return ", ".join(([f"{left_out} earlier ones"] if left_out else []) + texts) or "none"
 
 
 def last_complete_day(today: date) -> date:

@@ -188,9 +188,14 @@ def _newer_of(champion: Champion) -> Callable[[Champion | None], Champion | None
 
 
 def withdraw(storage: Storage, partition: date, *, in_force: Champion, reasons: list[str], now: datetime) -> None:
-    """Let the pointer name `in_force` if it names `partition`, whose gate has since refused it. Safe to repeat."""
+    """Let the pointer name `in_force` if it names `partition`, whose gate has since refused it. Safe to repeat.
+
+    A bundle that a person has released stays, whatever its gate says.
+    """
     current = read_pointer(storage)
     if current is None or current.partition != partition:
+        return
+    if newest_released(storage, before=partition + timedelta(days=1)) == current:
         return
 
     def earlier(pointed: Champion | None) -> Champion | None:

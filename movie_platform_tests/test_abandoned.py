@@ -12,6 +12,7 @@ import pytest
 
 from movie_platform.assets.policy import POOLS, TMDB
 from movie_platform.dagster_internals import run_tags
+from movie_platform.liveness import dead_runs, forget
 from movie_platform.operations.abandoned import end_dead_runs
 from movie_platform_tests.tiny_graph import write_plan
 
@@ -95,3 +96,14 @@ def test_a_run_that_ended_is_left_as_it_is(deployed, tmp_path):
     (run,) = deployed.get_runs()
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert list((tmp_path / "dagster-home" / "alive").iterdir()) == []
+
+
+def test_a_run_that_another_process_has_seen_to_meanwhile_is_no_matter(tmp_path):
+    """The automation and a backfill may look at the same time."""
+    (tmp_path / "alive").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "alive" / name).touch()
+    dead = dead_runs(tmp_path)
+    assert next(dead) == "one"
+    forget(tmp_path, "two")
+    assert list(dead) == []

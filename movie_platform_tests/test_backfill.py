@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from movie_platform.dagster_internals import range_tags
 from movie_platform.operations.backfill import BackfillRunningError, backfill, missing_days
 from movie_platform.operations.planning import PlannedRun, plan_runs, with_what_follows
 from movie_platform.partitions import days
@@ -193,3 +194,38 @@ def test_a_run_that_was_started_again_from_the_ui_is_left_alone(instance, tmp_pa
     )
     fill(instance, tmp_path / "data", 1, 1)
     assert instance.get_run_by_id(made.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+def test_days_that_somebody_else_makes_meanwhile_are_not_made_again(instance, tmp_path):
+    """As the automation does, while a long backfill is at its first run."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    job = dg.build_reconstructable_job(
+        "movie_platform_tests.tiny_graph", "tiny_graph", reconstructable_args=(str(folder),)
+    )
+    said = []
+
+    def announce(text: str) -> None:
+        said.append(text)
+        if text.startswith("Run 1 of 3"):
+            dg.execute_job(job, instance=instance, tags=range_tags(day(4), day(5)))
+
+    left = backfill(
+        job,
+        instance,
+        open_storage(str(folder)),
+        lock=tmp_path / "backfill.lock",
+        upstream=UPSTREAM,
+        first=day(1),
+        last=day(7),
+        at_most=3,
+        announce=announce,
+    )
+    assert not any(left.values())
+    assert [text.partition(":")[0] for text in said] == [
+        "Run 1 of 3, 2026-01-01 to 2026-01-03",
+        "Run 2 of 3, 2026-01-06",
+        "Run 3 of 3, 2026-01-07",
+    ]
+    records = instance.fetch_materializations(dg.AssetKey("summed"), limit=100).records
+    assert sorted(str(record.partition_key) for record in records) == [str(day(n)) for n in range(1, 8)]

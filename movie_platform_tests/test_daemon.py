@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from movie_platform.dagster_internals import days_of_run
+from movie_platform.dagster_internals import days_asked_for
 from movie_platform.partitions import days, inference_window, training_window
 from movie_platform_tests.daemon import Deployment
 from movie_platform_tests.stand_in import Behaviour, StandIn
@@ -72,7 +72,7 @@ def test_forty_days_down_are_filled_in_runs_of_a_month_though_one_is_killed(tmp_
     with platform.running():
         platform.wait(lambda: platform.rest(runs=5), what="all days are made")
     expect_each_day_once(platform, UPCOMING, newest - timedelta(days=40), newest)
-    spans = [(len(days_of_run(run)), run.status.value) for run in platform.runs()]
+    spans = [(len(days_asked_for(run)), run.status.value) for run in platform.runs()]
     assert spans[:2] == [(1, "SUCCESS"), (31, "FAILURE")]
     assert all(length <= 31 and status == "SUCCESS" for length, status in spans[2:])
 

@@ -9,6 +9,7 @@ import pytest
 from dagster import JobExecutionResult
 
 from movie_platform.dagster_internals import range_tags
+from movie_platform.daily import FailureReport
 from movie_platform_tests.tiny_graph import write_plan
 
 DAYS = [f"2026-01-{n:02}" for n in range(1, 7)]
@@ -177,6 +178,37 @@ def test_a_crash_on_day_four_leaves_three_finished_days_and_what_follows_from_th
     )
     assert "RuntimeError: the network is gone" in text
     assert "2 more days were not begun (2026-01-05 to 2026-01-06)" in text
+
+
+def test_an_outage_is_waited_for_without_making_the_stored_days_again(instance, folder):
+    write_plan(folder, blip=[DAYS[3]])
+    result = run(instance, folder, DAYS[0], DAYS[-1])
+    assert result.success
+    assert len(events(result, instance, dg.DagsterEventType.STEP_UP_FOR_RETRY)) == 1
+    materialized = [
+        event.step_materialization_data.materialization.partition
+        for event in events(result, instance, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        if event.step_key == "numbers"
+    ]
+    assert materialized == DAYS, "each day once"
+
+
+def test_an_outage_that_stays_fails_after_two_more_attempts_and_says_which_day_met_it(instance, folder):
+    write_plan(folder, outage=[DAYS[3]])
+    result = run(instance, folder, DAYS[0], DAYS[-1])
+    assert not result.success
+    assert len(events(result, instance, dg.DagsterEventType.STEP_RESTARTED)) == 2
+    failures = events(result, instance, dg.DagsterEventType.STEP_FAILURE)
+    (report,) = [FailureReport.of_event(event) for event in failures if event.step_key == "numbers"]
+    assert (report.asset, report.fatal) == ("numbers", "OutageError")
+    assert list(report.days) == [date.fromisoformat(DAYS[3])]
+    assert recorded(instance, "doubled") == DAYS[:3], "what follows from the days that are there is made"
+
+
+def test_no_other_failure_is_tried_again(instance, folder):
+    write_plan(folder, crash=[DAYS[3]], refuse=[DAYS[1]])
+    result = run(instance, folder, DAYS[0], DAYS[-1])
+    assert events(result, instance, dg.DagsterEventType.STEP_UP_FOR_RETRY) == []
 
 
 def test_a_check_that_breaks_has_not_passed(instance, folder):

@@ -21,6 +21,7 @@ from movie_platform.partitions import (
     months_after,
     months_before,
     parse_day,
+    ranges,
     training_window,
 )
 
@@ -258,3 +259,22 @@ def test_parse_day_reads_only_what_a_date_prints(text: str):
     except ValueError:
         with pytest.raises(ValueError, match="write YYYY-MM-DD"):
             parse_day(text)
+
+
+@given(st.sets(st.dates(date(2026, 1, 1), date(2026, 3, 1))), st.none() | st.integers(1, 4))
+def test_ranges_name_every_day_or_say_how_many_they_leave_out(found: set[date], at_most: int | None):
+    text = ranges(found, at_most=at_most)
+    if not found:
+        assert text == "none"
+        return
+    parts = text.split(", ")
+    left_out = int(parts.pop(0).split()[0]) if parts[0].endswith("earlier ones") else 0
+    named: set[date] = set()
+    for part in parts:
+        first, _, last = part.partition(" to ")
+        begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
+        named |= {begin + timedelta(days=n) for n in range((end - begin).days + 1)}
+    assert named <= found
+    assert len(named) + left_out == len(found)
+    assert not named or max(named) == max(found)
+    assert at_most is None or len(parts) <= at_most

@@ -1,6 +1,5 @@
 """What is released stays, the pointer names the newest partition, and nobody's release is lost."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ from movie_platform.releases import (
     POINTER,
     Champion,
     DamagedError,
-    Decision,
     PointerReader,
     champion_of,
     find_released,
@@ -26,6 +24,7 @@ from movie_platform.releases import (
     withdraw,
 )
 from movie_platform.storage import Conflict, ObjectTooLargeError, Storage, StorageError, open_storage
+from movie_platform_tests.serving.service import decide as write_decision
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
@@ -171,18 +170,7 @@ def test_a_pointer_that_is_not_one_is_refused_with_its_place_and_a_remedy(storag
 
 def decide(storage, day: str, *, released: bool) -> None:
     _, champion = candidate(day)
-    decision = Decision(
-        partition=champion.partition,
-        released=released,
-        reasons=["Because."],
-        candidate=champion,
-        compared_with=None,
-        compared_films=0,
-        rmse={},
-        champion_in_force=champion if released else None,
-        synthetic=False,
-    )
-    storage.put(f"champion_bundle/{day}.json", json.dumps(decision.model_dump(mode="json")).encode())
+    write_decision(storage, champion, released=released)
 
 
 def test_the_newest_released_day_before_a_day(storage):

@@ -22,7 +22,6 @@ from movie_platform.releases import (
     POINTER,
     Champion,
     DamagedError,
-    Decision,
     HistoryEntry,
     RollbackRefusedError,
     barred_days,
@@ -42,6 +41,7 @@ from movie_platform.releases import (
 from movie_platform.settings import describe_settings
 from movie_platform.storage import Storage, StorageError, open_storage
 from movie_platform_tests import s3_stub
+from movie_platform_tests.serving.service import decide as write_decision
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 D7, D8, D9, D10, D11 = (date(2026, 1, n) for n in (7, 8, 9, 10, 11))
@@ -71,19 +71,8 @@ def bundle(day: date, content: bytes = b"bundle") -> tuple[bytes, Champion]:
 def decide(storage: Storage, day: date, *, released: bool = True, content: bytes = b"bundle") -> Champion:
     """What the assets leave behind: the bundle, its decision, and the copy if it was released."""
     data, champion = bundle(day, content)
-    decision = Decision(
-        partition=day,
-        released=released,
-        reasons=["It is better." if released else "It is worse."],
-        candidate=champion,
-        compared_with=None,
-        compared_films=0,
-        rmse={},
-        champion_in_force=champion if released else None,
-        synthetic=False,
-    )
     storage.put(f"trained_bundle/{day}.zip", data)
-    storage.put(f"champion_bundle/{day}.json", json.dumps(decision.model_dump(mode="json")).encode())
+    write_decision(storage, champion, released=released)
     if released:
         keep_copy(storage, data, champion)
     return champion
@@ -246,6 +235,7 @@ def test_a_withdrawal_does_not_lead_to_a_barred_day(storage):
     back(storage)
     back(storage)
     by_hand(storage, D10)
+    decide(storage, D10, released=False, content=b"another bundle")  # of which nobody has said anything
     withdraw(storage, D10, in_force=bundle(D9)[1], reasons=["Worse."], now=later(storage))
     assert in_force(storage) == D8
 
@@ -553,6 +543,14 @@ def withdrawn(storage: Storage, day: date) -> None:
     before = newest_released(storage, before=day)
     assert before is not None
     withdraw(storage, day, in_force=before, reasons=["It is worse."], now=later(storage))
+
+
+def test_what_a_person_has_released_is_not_withdrawn_by_its_gate(storage):
+    gate_releases(storage, D7)
+    withdrawn(storage, D8)
+    by_hand(storage, D8)
+    withdrawn(storage, D8)
+    assert in_force(storage) == D8
 
 
 def at_every_place(

@@ -12,13 +12,11 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 from dagster._daemon.types import DaemonHeartbeat
-from hypothesis import given
-from hypothesis import strategies as st
 
 from movie_platform.assets import UPSTREAM
 from movie_platform.cli import cli
 from movie_platform.operations.served import Served
-from movie_platform.operations.status import ASSETS, Automation, ranges, read_automation, read_status
+from movie_platform.operations.status import ASSETS, Automation, read_automation, read_status
 from movie_platform.operations.survey import DayState, DayStatus, Survey, newest_due
 from movie_platform.releases import Champion, rollback
 from movie_platform.settings import ServingSettings, Settings, describe_settings
@@ -117,25 +115,6 @@ def test_a_failed_day_is_waiting_with_its_reason_as_it_is(instance, storage):
     assert result.exit_code == 1
     assert f"waiting {NEWEST}, tried again at " in words(result)
     assert "no [bold] films [/bold]" in words(result)
-
-
-@given(st.sets(st.dates(date(2026, 1, 1), date(2026, 3, 1))), st.none() | st.integers(1, 4))
-def test_ranges_name_every_day_or_say_how_many_they_leave_out(days: set[date], at_most: int | None):
-    text = ranges(days, at_most=at_most)
-    if not days:
-        assert text == "none"
-        return
-    parts = text.split(", ")
-    left_out = int(parts.pop(0).split()[0]) if parts[0].endswith("earlier ones") else 0
-    named: set[date] = set()
-    for part in parts:
-        first, _, last = part.partition(" to ")
-        begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
-        named |= {begin + timedelta(days=n) for n in range((end - begin).days + 1)}
-    assert named <= days
-    assert len(named) + left_out == len(days)
-    assert not named or max(named) == max(days)
-    assert at_most is None or len(parts) <= at_most
 
 
 # --- what needs a person --------------------------------------------------------------------------
@@ -298,7 +277,9 @@ def test_a_database_that_is_down_is_one_line(tmp_path: Path, monkeypatch):
     result = ask()
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
-    assert line.startswith("Error: Dagster's records do not answer (OperationalError: connection to server at ")
+    assert line.startswith(
+        "Error: the database of Dagster's records does not answer (OperationalError: connection to server at "
+    )
     assert "Connection refused" in line
     assert "verysecret" not in line
 

@@ -246,6 +246,19 @@ def test_a_day_that_fails_is_tried_again_with_growing_pauses_and_then_left_to_a_
     assert platform.state(2).status is DayStatus.COMPLETE
 
 
+def test_a_day_whose_cause_a_person_has_mended_is_made(platform):
+    """The asset that failed is there now; what follows from it is not yet."""
+    platform.plan(refuse=[1])
+    for _ in range(6):
+        platform.run(1, 1)
+    assert platform.state(1).status is DayStatus.GIVEN_UP
+
+    platform.plan()
+    platform.run(1, 1, by="a person", assets=["numbers"])
+    state = platform.state(1)
+    assert (state.status, state.missing, state.failures) == (DayStatus.DUE, ("doubled", "summed"), 0)
+
+
 def test_a_day_that_an_exception_meets_does_not_hold_those_after_it_for_long(platform):
     platform.plan(crash=[2])
     platform.run(3, 0)

@@ -9,7 +9,7 @@ import dagster as dg
 import httpx
 import pytest
 
-from movie_platform.dagster_internals import days_of_run
+from movie_platform.dagster_internals import days_asked_for
 from movie_platform.partitions import days
 from movie_platform_tests.daemon import Deployment
 
@@ -58,7 +58,7 @@ def test_more_days_than_fit_in_a_run_are_two_runs_one_after_the_other_and_just_t
         backfill = launch(url, ASSETS, DAYS)
         platform.wait(lambda: ended(backfill), what="the backfill is complete", seconds=300)
 
-    assert [days_of_run(run) for run in platform.runs()] == [DAYS[:31], DAYS[31:]]
+    assert [days_asked_for(run) for run in platform.runs()] == [DAYS[:31], DAYS[31:]]
     assert {run.status for run in platform.runs()} == {dg.DagsterRunStatus.SUCCESS}
     with platform.instance() as instance:
         second, first = instance.get_run_records()

@@ -175,7 +175,7 @@ def test_the_command_names_what_is_wrong_and_ends_with_a_status(
     bad = CliRunner().invoke(cli, ["verify"])
     assert bad.exit_code == 1
     assert storage.url(key) in bad.stdout
-    assert "make backfill FROM=2026-01-01 TO=2026-01-01" in bad.stdout
+    assert "movie-platform backfill --from 2026-01-01 --to 2026-01-01" in bad.stdout
     assert CliRunner().invoke(cli, ["verify", "--from", f"{DAYS[1]}"]).exit_code == 0
     swapped = CliRunner().invoke(cli, ["verify", "--from", "2026-01-02", "--to", "2026-01-01"])
     assert "swap them" in swapped.stderr

@@ -13,9 +13,19 @@ from movie_platform.alerts import Alert
 from movie_platform.operations.facts import Facts, FailedRun, Trouble, Warnings
 from movie_platform.operations.served import Served
 from movie_platform.operations.survey import DayState, DayStatus, Survey, due_at
-from movie_platform.operations.watch import REFUSED_IN_A_ROW, Watched, read_watched, wanted_of, watch, with_unsent
+from movie_platform.operations.watch import (
+    REFUSED_IN_A_ROW,
+    Watched,
+    of_lost,
+    read_watched,
+    wanted_of,
+    watch,
+    with_unsent,
+    without_storage,
+)
 from movie_platform.releases import Champion, Decision
 from movie_platform.settings import Settings
+from movie_platform.storage import StorageError
 
 SETTINGS = Settings(SERVING_URL="http://127.0.0.1:8000")
 FIRST = date(2026, 1, 1)
@@ -130,6 +140,34 @@ def test_a_wrong_token_is_told_once_whichever_asset_and_day_meets_it(clock):
 
     again = surveyed([waiting(12)], newest=day(12))
     assert titles(clock.look(survey=again, failed=(failed(token_refused(12)),))) == ["Failed: raw_movies 2026-01-12"]
+
+
+def test_an_outage_that_is_over_does_not_hide_the_next_one(clock):
+    """One of its days is complete again, so the cause was gone."""
+    clock.look(waiting(8), waiting(9), failed=(failed(token_refused(8, 9)),))
+    assert titles(clock.look(waiting(9))) == ["Complete again: 2026-01-08"]
+    again = failed(token_refused(9, 10))
+    assert titles(clock.look(waiting(9), waiting(10), failed=(again,))) == [
+        "Failed: raw_movies 2026-01-09 to 2026-01-10"
+    ]
+    assert clock.look(waiting(9), waiting(10), failed=(again,)) == []
+    assert titles(clock.look()) == ["Complete again: 2026-01-09 to 2026-01-10"]
+
+
+@pytest.mark.parametrize("left", ["refused", "given up"])
+def test_a_day_that_fails_for_another_reason_since_does_not_keep_its_outage_open(clock, left):
+    clock.look(waiting(5), failed=(failed(token_refused(5)),))
+    if left == "refused":
+        assert titles(clock.look(waiting(5), failed=(failed(refused(5)),))) == [
+            "Refused by checks: raw_movies 2026-01-05"
+        ]
+    else:
+        assert titles(clock.look(given_up(5))) == ["Left for you: 2026-01-05"]
+    state = waiting(5) if left == "refused" else given_up(5)
+    assert titles(clock.look(state, waiting(10), failed=(failed(token_refused(10)),))) == [
+        "Failed: raw_movies 2026-01-10"
+    ]
+    assert titles(clock.look()) == ["Complete again: 2026-01-05, 2026-01-10"]
 
 
 def test_days_that_failed_for_their_own_reasons_are_one_alert_that_lists_them(clock):
@@ -313,12 +351,30 @@ def test_an_unreadable_cursor_is_begun_anew():
     assert read_watched('{"version": 0}') is None
 
 
-def test_too_many_unsent_alerts_do_not_fill_the_cursor(clock):
-    alert = Alert(title="Failed", lines=(), to_do="", link="")
+def test_too_many_unsent_alerts_do_not_fill_the_cursor_and_are_counted(clock):
     known = clock.known
-    for _ in range(50):
-        known = with_unsent(known, [alert])
-    assert len(known.unsent) == 30
+    for number in range(50):
+        known = with_unsent(known, [Alert(title=f"{number}", lines=(), to_do="", link="")])
+    assert titles(known.unsent) == [f"{number}" for number in range(30)]
+    assert of_lost(known, SETTINGS).title == "20 more messages were not kept while Slack took none"
+    assert of_lost(clock.known, SETTINGS) is None
+
+
+def test_a_storage_that_stays_away_is_told_once_and_when_it_is_back(clock):
+    known, error = clock.known, StorageError("cannot read s3://films/champion.json: no network")
+    for minutes in range(9):
+        known = without_storage(known, error, SETTINGS, NOW + minutes * MINUTE)
+    assert known.unsent == (), "most of it passes by itself"
+    for minutes in range(10, 60):
+        known = without_storage(known, error, SETTINGS, NOW + minutes * MINUTE)
+    (alert,) = known.unsent
+    assert alert.title == "The storage cannot be read"
+    assert alert.lines[0] == f"{error}."
+
+    clock.known = known
+    assert titles(clock.look()) == ["The storage can be read again"]
+    assert clock.look() == []
+    assert without_storage(clock.known, error, SETTINGS, clock.now).away_since == clock.now
 
 
 KINDS = st.sampled_from(["complete", "waiting", "running", "due", "given up"])

@@ -15,11 +15,11 @@ from movie_platform.daily import EXECUTOR, DayCheck, DayOutput, Verdict, check_s
 from movie_platform.definitions import build_definitions
 from movie_platform.io_managers import JsonIOManager
 from movie_platform.operations.facts import refused_in_a_row
-from movie_platform.releases import DECISIONS, Champion, Decision
+from movie_platform.releases import DECISIONS, Champion
 from movie_platform.settings import Settings
-from movie_platform.storage import Storage, open_storage
+from movie_platform.storage import Storage, StorageError, open_storage
 from movie_platform.tmdb.catalogue import synthetic_films
-from movie_platform_tests.serving.service import bundle_of, release_bundle, service_process, wait_until
+from movie_platform_tests.serving.service import bundle_of, decide, release_bundle, service_process, wait_until
 from movie_platform_tests.slack import SECRET, Slack, running_slack
 from movie_platform_tests.slack import TOKEN as BOT_TOKEN
 from movie_platform_tests.stand_in import StandIn
@@ -270,30 +270,57 @@ def test_without_slack_nothing_is_told_and_the_heartbeat_goes_on(instance, tmp_p
     assert not ticks.cursor
 
 
-def test_a_storage_that_cannot_be_read_means_no_heartbeat(ticks, slack, tmp_path):
+def test_a_storage_that_cannot_be_read_means_no_heartbeat_and_slack_is_told(ticks, slack, tmp_path):
+    """What waits is sent all the same."""
     ticks = Ticks(ticks.instance, ticks.folder, MOVIE_PLATFORM_HEARTBEAT=str(tmp_path / "alive"), **slack.by_webhook)
+    ticks.tick()
+    (tmp_path / "alive").unlink()
+    slack.refusals = [(500, "rollback_error", {})]
+    ticks.make(7, 7, crash=[7])
+    assert "wait to be sent" in ticks.tick()
+    (ticks.folder / "champion.json").write_text("not a pointer")
+    for _ in range(12):
+        assert ticks.tick().startswith("The storage cannot be read: ")
+    assert slack.titles == ["Failed: numbers 2026-01-07", "The storage cannot be read"]
+    assert "champion.json" in slack.messages[1]
+    assert not (tmp_path / "alive").exists()
+
+    (ticks.folder / "champion.json").unlink()
+    ticks.tick()
+    assert slack.titles[2:] == ["The storage can be read again"]
+    assert (tmp_path / "alive").exists()
+
+
+def test_a_first_look_needs_the_storage(ticks, slack):
+    ticks = Ticks(ticks.instance, ticks.folder, **slack.by_webhook)
     (ticks.folder / "champion.json").write_text("not a pointer")
     with pytest.raises(Exception, match=r"champion\.json"):
         ticks.tick()
-    assert not (tmp_path / "alive").exists()
+
+
+def test_one_job_does_not_hide_what_another_one_meets(ticks, slack):
+    @dg.op
+    def purge() -> None:
+        raise StorageError("read-only")
+
+    @dg.job
+    def retention() -> None:
+        purge()
+
+    retention.execute_in_process(instance=ticks.instance, raise_on_error=False)
+    ticks.tick()
+    (ticks.folder / "numbers/2026-01-07.json").mkdir()
+    ticks.make(7, 7)
+    ticks.tick()
+    assert slack.titles == ["Failed: purge in retention", "Failed: numbers 2026-01-07"]
+    assert "StorageError" in slack.messages[1]
 
 
 def put_decision(storage: Storage, n: int, *, released: bool) -> None:
     candidate = Champion(
         partition=date(2026, 1, n), sha256="0" * 64, path="released/none.zip", code_version="abc", synthetic=True
     )
-    decision = Decision(
-        partition=date(2026, 1, n),
-        released=released,
-        reasons=["It is no better."],
-        candidate=candidate,
-        compared_with=None,
-        compared_films=0,
-        rmse={},
-        champion_in_force=None,
-        synthetic=True,
-    )
-    storage.put(f"{DECISIONS}/2026-01-{n:02}.json", decision.model_dump_json().encode())
+    decide(storage, candidate, released=released)
 
 
 def test_refusals_are_counted_back_to_the_newest_release(tmp_path):

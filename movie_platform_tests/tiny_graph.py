@@ -14,7 +14,16 @@ from typing import Any
 import dagster as dg
 
 from movie_platform.assets.policy import TMDB
-from movie_platform.daily import EXECUTOR, DayCheck, DayFailed, DayOutput, Verdict, check_specs, materialize_days
+from movie_platform.daily import (
+    EXECUTOR,
+    DayCheck,
+    DayFailed,
+    DayOutput,
+    Retries,
+    Verdict,
+    check_specs,
+    materialize_days,
+)
 from movie_platform.io_managers import DayInputs, JsonIOManager
 from movie_platform.storage import open_storage
 from movie_platform.tmdb.client import OutageError
@@ -23,7 +32,10 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
 
 
 def write_plan(folder: Path, **behaviour: list[str]) -> None:
-    """Say which days misbehave: refuse, cannot, crash, outage, hang, busy, check_breaks, warn, publish_breaks."""
+    """Say which days misbehave: refuse, cannot, crash, outage, blip, hang, busy, check_breaks, warn, publish_breaks.
+
+    A blip is an outage that is over when the day is tried again.
+    """
     (folder / "plan.json").write_text(json.dumps(behaviour))
 
 
@@ -72,6 +84,10 @@ def tiny_graph(folder_name: str) -> dg.JobDefinition:
                 folder.with_name("busy").unlink()
             if _behaves(folder, "crash", day):
                 raise RuntimeError("the network is gone")
+            blip = folder.with_name(f"blip-{day}")
+            if _behaves(folder, "blip", day) and not blip.exists():
+                blip.touch()
+                raise OutageError("nobody answers for a moment", reason="no connection")
             if _behaves(folder, "outage", day):
                 raise OutageError("nobody answers", reason="no connection")
 
@@ -82,7 +98,7 @@ def tiny_graph(folder_name: str) -> dg.JobDefinition:
 
             return DayOutput(value={"n": day.day}, metadata={"n": day.day}, publish=publish)
 
-        yield from materialize_days(context, make, checks)
+        yield from materialize_days(context, make, checks, retries=Retries((OutageError,), pause=0))
 
     @dg.asset(**policy("doubled", []))
     def doubled(context: dg.AssetExecutionContext, numbers: DayInputs) -> Iterator[dg.Output[Any]]:

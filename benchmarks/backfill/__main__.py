@@ -29,11 +29,13 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -128,7 +130,9 @@ class _Contest:
         with dg.DagsterInstance.from_config(str(place.home)) as instance:
             runs = instance.get_runs_count()
         self._bar.remove_task(task)
-        return Measured(IN_RANGES, count, runs, wall, _work(place), processors), place
+        measured = Measured(IN_RANGES, count, runs, wall, _work(place), processors)
+        _tell(measured)
+        return measured, place
 
     def one_run_a_day(self, counts: Sequence[int]) -> tuple[list[Measured], Place]:
         """Make as many days as the most of these; what it took until each of them."""
@@ -143,6 +147,7 @@ class _Contest:
             wall, processors = wall + took, processors + of_processors
             if number in counts:
                 measured.append(Measured(ONE_RUN_A_DAY, number, number, wall, _work(place), processors))
+                _tell(measured[-1])
         self._bar.remove_task(task)
         return measured, place
 
@@ -166,12 +171,14 @@ class _Contest:
                 stderr=subprocess.STDOUT,
             ) as process,
         ):
-            while True:
-                try:
-                    process.wait(_POLL)
-                    break
-                except subprocess.TimeoutExpired:
+            try:
+                while process.poll() is None:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_POLL)
                     self._bar.update(task, completed=_stored(place))
+            except BaseException:  # whoever ends the measurement ends what it has started
+                process.terminate()
+                raise
         wall = time.monotonic() - begun
         if process.returncode:
             end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
@@ -216,7 +223,6 @@ def _measure(
 
     def measure_ours(count: int, when: str) -> None:
         measured, place = contest.in_ranges(count, f"{IN_RANGES}, {count} {when}")
-        _PROGRESS.print(_line(measured))
         ours[count] = max(ours.get(count, measured), measured, key=lambda one: one.wall)
         places.append((count, place))
 
@@ -224,8 +230,6 @@ def _measure(
         measure_ours(count, "before")
     if other_counts:
         theirs, place = contest.one_run_a_day(other_counts)
-        for measured in theirs:
-            _PROGRESS.print(_line(measured))
         for count in other_counts:
             measure_ours(count, "after")
         places.append((max(other_counts), place))
@@ -246,8 +250,8 @@ def _measure(
     return list(ours.values()), theirs, same
 
 
-def _line(measured: Measured) -> str:
-    return (
+def _tell(measured: Measured) -> None:
+    _PROGRESS.print(
         f"{measured.contestant}, {measured.days} days: {measured.wall:.0f} s, "
         f"of which {measured.work:.0f} s of work and {measured.overhead:.0f} s beside it"
     )
@@ -368,4 +372,5 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended as by Ctrl-C, with what was started
     sys.exit(main())

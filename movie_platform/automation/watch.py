@@ -7,12 +7,20 @@ from typing import Final
 
 import dagster as dg
 
-from movie_platform.alerts import HeartbeatError, Notifier, NotSentError, beat, notifier
+from movie_platform.alerts import Alert, HeartbeatError, Notifier, NotSentError, beat, notifier
 from movie_platform.operations.facts import look
 from movie_platform.operations.survey import survey
-from movie_platform.operations.watch import Watched, read_watched, wanted_of, watch, with_unsent
+from movie_platform.operations.watch import (
+    Watched,
+    of_lost,
+    read_watched,
+    wanted_of,
+    watch,
+    with_unsent,
+    without_storage,
+)
 from movie_platform.settings import Settings
-from movie_platform.storage import Storage
+from movie_platform.storage import Storage, StorageError
 
 _SECONDS: Final = 60
 _SENDING_SECONDS: Final = 20.0
@@ -41,36 +49,53 @@ def watch_sensor(
             return _beaten(context, settings, "Slack is not set: nobody is told of anything.")
 
         known = read_watched(context.cursor)
-        facts = look(context.instance, storage, settings, upstream=upstream, now=now, wanted=wanted_of(known, now))
-        alerts, known = watch(facts, known, settings)
-        known, problem = _send(send, with_unsent(known, alerts), now)
+        alerts: list[Alert] = []
+        away: StorageError | None = None
+        try:
+            facts = look(context.instance, storage, settings, upstream=upstream, now=now, wanted=wanted_of(known, now))
+        except StorageError as error:
+            if known is None:
+                raise
+            away, known = error, without_storage(known, error, settings, now)
+        else:
+            alerts, known = watch(facts, known, settings)
+            known = with_unsent(known, alerts)
+        known, problem = _send(send, known, settings, now)
         context.update_cursor(known.model_dump_json())
+        # Without a heartbeat, if nobody can be told, or too little is known to say that all is well.
         if problem is not None:
-            # No heartbeat: it is the only way left to tell anybody.
             return dg.SkipReason(f"{len(known.unsent)} alerts wait to be sent: {problem}")
+        if away is not None:
+            return dg.SkipReason(f"The storage cannot be read: {away}")
         return _beaten(context, settings, f"{len(alerts)} alerts; {len(known.problems)} problems are open.")
 
     return sensor
 
 
-def _send(send: Notifier, known: Watched, now: datetime) -> tuple[Watched, NotSentError | None]:
+def _send(send: Notifier, known: Watched, settings: Settings, now: datetime) -> tuple[Watched, NotSentError | None]:
     """Send what waits, in order; what Slack does not take waits for the next tick, or as long as Slack wants."""
     waiting, begun = list(known.unsent), time.monotonic()
+    lost = of_lost(known, settings)
     not_before, problem = known.not_before, None
     if waiting and not_before is not None and now < not_before:
         return known, NotSentError(f"Slack wants to be left alone until {not_before:%H:%M:%S} UTC")
     not_before = None
-    while waiting and problem is None:
+    while (waiting or lost is not None) and problem is None:
         if time.monotonic() - begun > _SENDING_SECONDS:
             problem = NotSentError("Slack is slow; the others follow with the next tick")
             break
         try:
-            send(waiting[0])
-            waiting.pop(0)
+            if waiting:
+                send(waiting[0])
+                waiting.pop(0)
+            elif lost is not None:
+                send(lost)
+                lost = None
         except NotSentError as error:
             problem = error
             not_before = now + timedelta(seconds=error.wait) if error.wait else None
-    return known.model_copy(update={"unsent": tuple(waiting), "not_before": not_before}), problem
+    left = {"unsent": tuple(waiting), "lost": known.lost if lost is not None else 0, "not_before": not_before}
+    return known.model_copy(update=left), problem
 
 
 def _beaten(context: dg.SensorEvaluationContext, settings: Settings, said: str) -> dg.SkipReason:

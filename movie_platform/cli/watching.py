@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from movie_platform.partitions import ranges
 from movie_platform.settings import Settings, SettingsError, load_serving_settings, load_settings
 from movie_platform.storage import Storage, open_storage
 
@@ -142,14 +143,11 @@ def _show(found: "Status", console: Console) -> None:
 
 
 def _missing(found: "Status", asset: str) -> str:
-    from movie_platform.operations.status import ranges  # noqa: PLC0415
-
     lacking = [state.day for state in found.survey.days if asset in state.missing]
     return ranges(lacking, at_most=2) if lacking else ""
 
 
 def _facts(found: "Status") -> Iterator[tuple[str, str]]:
-    from movie_platform.operations.status import ranges  # noqa: PLC0415
     from movie_platform.operations.survey import DayStatus  # noqa: PLC0415
 
     survey, automation = found.survey, found.automation

@@ -15,10 +15,10 @@ from typing import Any, Final
 import dagster as dg
 
 from movie_platform.console import SHORT_LOG
-from movie_platform.dagster_internals import ReconstructableJob, days_in_progress, range_tags
+from movie_platform.dagster_internals import UNFINISHED, ReconstructableJob, days_in_progress, range_tags
 from movie_platform.day_records import AssetRecords, Standing, day_files
 from movie_platform.operations.abandoned import end_as_failed, end_dead_runs
-from movie_platform.operations.planning import BACKFILL, MADE_BY, plan_runs, with_what_follows
+from movie_platform.operations.planning import BACKFILL, MADE_BY, PlannedRun, plan_runs, with_what_follows
 from movie_platform.partitions import days
 from movie_platform.storage import Storage
 
@@ -66,8 +66,7 @@ def _end_abandoned_runs(instance: dg.DagsterInstance) -> None:
     They may have been killed before they could show that they were alive.
     """
     end_dead_runs(instance)
-    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags=_MADE_HERE)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags=_MADE_HERE)):
         if run.parent_run_id is not None:  # started again from the UI, which copies the tags
             continue
         end_as_failed(instance, run)
@@ -94,20 +93,39 @@ def backfill(
     wanted = days(first, last)
     with _alone(lock):
         _end_abandoned_runs(instance)
-        missing = with_what_follows(missing_days(instance, storage, upstream, wanted), upstream)
-        if not any(missing.values()):
+        runs, elsewhere = _plan(instance, storage, upstream, wanted, at_most=at_most)
+        if not runs and not elsewhere:
             announce(f"Nothing is missing from {first} to {last}.")
-        elsewhere = days_in_progress(instance)
-        for day in sorted(set().union(*missing.values()).intersection(elsewhere)):
-            announce(f"{day} is left to {elsewhere[day]}, which is making it")
-        runs = plan_runs({asset: lacking.difference(elsewhere) for asset, lacking in missing.items()}, at_most=at_most)
-        for number, run in enumerate(runs, start=1):
-            announce(f"Run {number} of {len(runs)}, {run}")
-            dg.execute_job(
-                job,
-                instance=instance,
-                asset_selection=[dg.AssetKey(asset) for asset in run.assets],
-                run_config=SHORT_LOG,
-                tags={**_MADE_HERE, **range_tags(run.first, run.last)},
-            )
+        for day, maker in elsewhere.items():
+            announce(f"{day} is left to {maker}, which is making it")
+        for number, planned in enumerate(runs, start=1):
+            now = [planned]
+            if number > 1:  # while the runs before went on, somebody else may have made its days, or begun to
+                now, _ = _plan(instance, storage, upstream, days(planned.first, planned.last), at_most=at_most)
+            for run in now:
+                announce(f"Run {number} of {len(runs)}, {run}")
+                dg.execute_job(
+                    job,
+                    instance=instance,
+                    asset_selection=[dg.AssetKey(asset) for asset in run.assets],
+                    run_config=SHORT_LOG,
+                    tags={**_MADE_HERE, **range_tags(run.first, run.last)},
+                )
         return missing_days(instance, storage, upstream, wanted)
+
+
+def _plan(
+    instance: dg.DagsterInstance,
+    storage: Storage,
+    upstream: Mapping[str, Collection[str]],
+    wanted: Sequence[date],
+    *,
+    at_most: int,
+) -> tuple[list[PlannedRun], dict[date, str]]:
+    """The runs that make what is missing of these days, and by whom days are being made that are left alone for it."""
+    # First who is at work: what ends in between is then complete.
+    in_progress = days_in_progress(instance)
+    missing = with_what_follows(missing_days(instance, storage, upstream, wanted), upstream)
+    elsewhere = {day: in_progress[day] for day in sorted(set().union(*missing.values()).intersection(in_progress))}
+    to_make = {asset: lacking.difference(elsewhere) for asset, lacking in missing.items()}
+    return plan_runs(to_make, at_most=at_most), elsewhere

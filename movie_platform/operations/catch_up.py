@@ -1,22 +1,14 @@
 """Which run the automation asks for next, and what it says when it asks for none."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
-from itertools import groupby
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from movie_platform.dagster_internals import UNFINISHED
 from movie_platform.operations.planning import AUTOMATION, MADE_BY, PlannedRun, plan_runs, with_what_follows
-from movie_platform.operations.survey import DayState, DayStatus, Survey
+from movie_platform.operations.survey import DayState, DayStatus, Survey, local_time
+from movie_platform.partitions import ranges
 
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 _SHOWN = 5
 
 
@@ -32,7 +24,7 @@ def run_in_progress(instance: dg.DagsterInstance) -> str | None:
 
     One at a time: later days are made of earlier ones.
     """
-    runs = instance.get_runs(dg.RunsFilter(tags={MADE_BY: AUTOMATION}, statuses=_UNFINISHED), limit=1)
+    runs = instance.get_runs(dg.RunsFilter(tags={MADE_BY: AUTOMATION}, statuses=UNFINISHED), limit=1)
     return runs[0].run_id if runs else None
 
 
@@ -46,8 +38,8 @@ def in_words(found: Survey, *, time_zone: str) -> str:
     """Why there is nothing to ask for."""
     said = []
     if running := found.with_status(DayStatus.RUNNING):
-        said.append(f"{_spans([state.day for state in running])}: being made by another run")
-    said += [_waiting(state, ZoneInfo(time_zone)) for state in _first(found.with_status(DayStatus.WAITING))]
+        said.append(f"{ranges([state.day for state in running])}: being made by another run")
+    said += [_waiting(state, time_zone) for state in _first(found.with_status(DayStatus.WAITING))]
     said += [
         f"{state.day}: given up after {state.failures} failures ({state.reason}); make it by hand when it is mended"
         for state in _first(found.with_status(DayStatus.GIVEN_UP))
@@ -60,28 +52,15 @@ def in_words(found: Survey, *, time_zone: str) -> str:
     elif not said:
         said.append(f"nothing is missing from {found.days[0].day} to {found.newest}")
     if found.older_gaps:
-        said.append(f"too old to be filled by itself: {_spans(found.older_gaps)}")
+        said.append(f"too old to be filled by itself: {ranges(found.older_gaps)}")
     text = "; ".join(said)
     return text[0].upper() + text[1:] + "."
 
 
-def _waiting(state: DayState, zone: ZoneInfo) -> str:
+def _waiting(state: DayState, time_zone: str) -> str:
     assert state.retry_at is not None
-    return f"{state.day}: waits until {_local(state.retry_at, zone)} ({state.reason})"
-
-
-def _local(moment: datetime, zone: ZoneInfo) -> str:
-    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
+    return f"{state.day}: waits until {local_time(state.retry_at, time_zone)} ({state.reason})"
 
 
 def _first(states: Sequence[DayState]) -> Sequence[DayState]:
     return states[:_SHOWN]
-
-
-def _spans(found: Sequence[date]) -> str:
-    """Days as ranges: 2026-01-05 to 2026-01-09, 2026-01-12."""
-    texts = []
-    for _, group in groupby(enumerate(found), key=lambda pair: pair[1].toordinal() - pair[0]):
-        span = [day for _, day in group]
-        texts.append(f"{span[0]}" if len(span) == 1 else f"{span[0]} to {span[-1]}")
-    return ", ".join(texts)

@@ -1,21 +1,22 @@
 """What the watch looks at: failed runs, the days, the newest decisions and warnings, what is served.
 
-Read from Dagster's records, the store and the service, once a minute: nothing here may grow with the history. What of
-it is worth an alert belongs to `watch`.
+Read from Dagster's records, the store and the service, once a minute, so runs are read once and files not at all. What
+of it is worth an alert belongs to `watch`.
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
 import dagster as dg
 
-from movie_platform.dagster_internals import days_of_run, newest_check_results
+from movie_platform.dagster_internals import days_asked_for, newest_check_results
 from movie_platform.daily import FailureReport, one_line
+from movie_platform.operations.run_logs import SURROUNDINGS, StepFailure, read_run_log
 from movie_platform.operations.served import Served, ask_service
-from movie_platform.operations.survey import INTERRUPTED, SURROUNDINGS, DayStatus, Survey, root_cause, survey
+from movie_platform.operations.survey import DayStatus, Survey, survey
 from movie_platform.releases import DECISIONS, Champion, Decision, read_decision, read_pointer
 from movie_platform.settings import Settings
 from movie_platform.storage import Storage
@@ -26,12 +27,6 @@ _RUNS_AT_ONCE: Final = 20
 _DIGESTED: Final = (("predicted_ratings", "drift"), ("prediction_outcomes", "coverage"), ("metrics", "beats_baselines"))
 """The checks that warn and are worth a message; a bundle that is no better than the one in force is not."""
 _REFUSED: Final = "refused by its checks: "
-_TELLING: Final = {
-    dg.DagsterEventType.STEP_START,
-    dg.DagsterEventType.STEP_SUCCESS,
-    dg.DagsterEventType.STEP_FAILURE,
-    dg.DagsterEventType.RUN_FAILURE,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,46 +150,32 @@ def _failures(
 def _troubles(
     instance: dg.DagsterInstance, run: dg.DagsterRun, upstream: Mapping[str, Collection[str]]
 ) -> Iterator[Trouble]:
-    days = days_of_run(run)
+    days = days_asked_for(run)
+    log = read_run_log(instance, run.run_id)
     found: dict[str, Trouble] = {}
-    begun: dict[str | None, None] = {}
     failed_days: dict[str, frozenset[date]] = {}
-    end = ""
-    for entry in instance.all_logs(run.run_id, of_type=_TELLING):
-        event = entry.get_dagster_event()
-        if event.event_type is dg.DagsterEventType.STEP_START:
-            begun[event.step_key] = None
-        elif event.event_type is dg.DagsterEventType.STEP_SUCCESS:
-            begun.pop(event.step_key, None)
-        elif event.event_type is dg.DagsterEventType.RUN_FAILURE:
-            end = end or _end(event)
-        else:
-            report = FailureReport.of_event(event)
-            troubles = list(_of_step(event, days) if report is None else _of_report(report, days))
-            if troubles or report is not None:  # or the step was interrupted, and the run says by what
-                begun.pop(event.step_key, None)
-            asset = str(event.step_key) if report is None else report.asset
-            failed_days[asset] = frozenset(day for trouble in troubles for day in trouble.days)
-            # What follows from an asset that failed fails for lack of it, which is no news.
-            before = frozenset().union(*(failed_days.get(other, ()) for other in _all_before(asset, upstream)))
-            for trouble in troubles:
-                own = tuple(day for day in trouble.days if day not in before)
-                if own or not trouble.days:
-                    _add(found, trouble, own)
-    if begun or not found:
-        _add(
-            found,
-            Trouble(key=f"{run.job_name} was ended", reason=end or "no reason was given", days=tuple(days)),
-            tuple(days),
-        )
-    yield from found.values()
+    for failure in log.failures:
+        troubles = list(_of_crash(failure, days) if failure.report is None else _of_report(failure.report, days))
+        failed_days[failure.step] = frozenset(day for trouble in troubles for day in trouble.days)
+        # What follows from an asset that failed fails for lack of it, which is no news.
+        before = frozenset().union(*(failed_days.get(other, ()) for other in _all_before(failure.step, upstream)))
+        for trouble in troubles:
+            own = tuple(day for day in trouble.days if day not in before)
+            if own or not trouble.days:
+                _add(found, trouble, own)
+    if log.cut_off or not found:
+        ended = Trouble(key="was ended", reason=log.end or "no reason was given", days=tuple(days))
+        _add(found, ended, ended.days)
+    for trouble in found.values():
+        # One job's trouble must not hide another's; that of days is the same, whoever makes them.
+        yield trouble if trouble.days else replace(trouble, key=f"{run.job_name} {trouble.key}")
 
 
 def _add(found: dict[str, Trouble], trouble: Trouble, days: tuple[date, ...]) -> None:
     known = found.get(trouble.key)
     together = tuple(sorted({*days, *(known.days if known else ())}))
     first = known or trouble
-    found[trouble.key] = Trouble(key=first.key, reason=first.reason, days=together, asset=first.asset)
+    found[trouble.key] = replace(first, days=together)
 
 
 def _of_report(report: FailureReport, wanted: Sequence[date]) -> Iterator[Trouble]:
@@ -209,22 +190,9 @@ def _of_report(report: FailureReport, wanted: Sequence[date]) -> Iterator[Troubl
             yield Trouble(key=f"{report.asset} {day} {how}", reason=reason, days=(day,), asset=report.asset)
 
 
-def _of_step(event: dg.DagsterEvent, days: Sequence[date]) -> Iterator[Trouble]:
-    error = root_cause(event)
-    cause = (error.cls_name if error else None) or "without a reason"
-    if cause in INTERRUPTED:
-        return
-    reason = one_line(error.message.strip()) if error else "failed without a reason"
-    key = cause if cause in SURROUNDINGS else f"{event.step_key} {cause}"
-    yield Trouble(key=key, reason=reason, days=tuple(days), asset=str(event.step_key))
-
-
-def _end(event: dg.DagsterEvent) -> str:
-    # A run that is ended from outside has a message only.
-    error = event.job_failure_data.error if event.event_specific_data is not None else None
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return one_line(error.message.strip() if error else event.message or "")
+def _of_crash(failure: StepFailure, days: Sequence[date]) -> Iterator[Trouble]:
+    key = failure.cause if failure.cause in SURROUNDINGS else f"{failure.step} {failure.cause}"
+    yield Trouble(key=key, reason=failure.reason, days=tuple(days), asset=failure.step)
 
 
 def _all_before(asset: str, upstream: Mapping[str, Collection[str]]) -> set[str]:

@@ -6,9 +6,10 @@ materialization are deleted; one that does own some has them recorded again firs
 to no run. How Dagster does that belongs to `dagster_internals`; files belong to `retention`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -38,10 +39,16 @@ class Pruned:
 
 
 def prune_runs(
-    instance: dg.DagsterInstance, *, before: datetime, say: Callable[[str], Any], dry_run: bool = False
+    instance: dg.DagsterInstance,
+    *,
+    before: datetime,
+    say: Callable[[str], Any],
+    dry_run: bool = False,
+    would_be_purged: Mapping[str, Collection[date]] = MappingProxyType({}),
 ) -> Pruned:
     """Delete the finished runs that were asked for before a moment, and those that tell of a day purged since.
 
+    A dry run changes nothing, and takes the days of `would_be_purged`, by asset, for purged.
     Every partition stays materialized, with the results of its checks. Dagster may call those that read it unsynced.
     Safe to repeat, after a kill at any point too.
     """
@@ -51,16 +58,20 @@ def prune_runs(
     for key in instance.all_asset_keys():
         asset = key.path[-1]
         purged = {f"{day}" for day in AssetRecords(instance, asset).purged} if asset in COLLECTED_AS else set()
+        would_be = {f"{day}" for day in would_be_purged.get(asset, ())}
         seen: dict[str | None, RecordId] = {}
         for found in record_ids(instance, key):
             later = seen.get(found.partition)
             seen[found.partition] = found
             if later is None:
-                newest.setdefault(found.run_id, []).append((key, found))
+                if found.partition in would_be:
+                    tell_of_purged.add(found.run_id)
+                else:
+                    newest.setdefault(found.run_id, []).append((key, found))
                 continue
             if later.is_runless and not found.is_runless:
                 replaced.setdefault(found.run_id, []).append((key, found))
-            if found.partition in purged:
+            if found.partition in purged | would_be:
                 tell_of_purged.add(found.run_id)
     due = finished_runs(instance, before=before)
     if tell_of_purged:

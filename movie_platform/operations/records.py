@@ -41,13 +41,16 @@ def open_records(home: Path | None) -> Iterator[dg.DagsterInstance]:
 
 
 def _in_words(home: Path, error: BaseException) -> str:
-    said = _first_line(error)
     cause = error.__cause__ or error.__context__
-    if cause is not None and isinstance(cause, SQLAlchemyError):
-        said = _first_line(cause)
+    of_database = next((e for e in (cause, error) if isinstance(e, SQLAlchemyError)), None)
+    if of_database is not None:
+        return (
+            f"the database of Dagster's records does not answer ({_first_line(of_database)}): see whether it runs, and "
+            f"whether {home}/dagster.yaml names it rightly"
+        )
     return (
-        f"Dagster's records do not answer ({said}): see whether its database runs, and whether {home}/dagster.yaml is "
-        "right"
+        f"Dagster's records cannot be opened ({_first_line(error)}): correct {home}/dagster.yaml, or install what it "
+        "names from the lock files"
     )
 
 

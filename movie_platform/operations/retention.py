@@ -108,7 +108,13 @@ def retain(
     for asset in COLLECTED_AS:
         purging.purge_days(asset)
     purging.purge_rejected()
-    purging.purged.runs = prune_runs(instance, before=now - timedelta(days=keep_days), say=say, dry_run=dry_run)
+    purging.purged.runs = prune_runs(
+        instance,
+        before=now - timedelta(days=keep_days),
+        say=say,
+        dry_run=dry_run,
+        would_be_purged=purging.purged.days if dry_run else {},
+    )
     return purging.purged
 
 

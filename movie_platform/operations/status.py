@@ -3,7 +3,7 @@
 Reads records, the store and the service's answer, and changes nothing. How it is shown belongs to the command line.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -11,8 +11,10 @@ from typing import Final
 import dagster as dg
 
 from movie_platform.dagster_internals import days_in_progress, recorded_versions
+from movie_platform.day_records import day_files
 from movie_platform.operations.served import Served
 from movie_platform.operations.survey import DayStatus, Survey, due_at
+from movie_platform.partitions import ranges
 from movie_platform.releases import Champion, barred_days, in_force_since, read_pointer
 from movie_platform.settings import Settings
 from movie_platform.storage import Storage
@@ -35,8 +37,6 @@ _SILENT_AFTER: Final = timedelta(minutes=5)
 
 DAEMON_IS_DOWN: Final = "start it: dagster-daemon run, or make ui, which runs it too"
 """What to do."""
-
-_ONE_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,7 @@ def _newest_complete(instance: dg.DagsterInstance, storage: Storage, survey: Sur
             return state.day
     # Rarely needed: the newest days all lack it.
     recorded = recorded_versions(instance, dg.AssetKey(asset))
-    stored = {key.split("/")[1].partition(".")[0] for key in storage.list(asset) if key.count("/") == 1}
-    return max((day for day in recorded if str(day) in stored), default=None)
+    return max(recorded.keys() & day_files(storage.list(asset)).keys(), default=None)
 
 
 def _needs(found: Status, settings: Settings) -> Iterator[str]:
@@ -185,17 +184,3 @@ def _needs_of_service(found: Status, settings: Settings) -> Iterator[str]:
 def serves(served: Served, champion: Champion) -> bool:
     """Whether what is served is this bundle."""
     return served.sha256 == champion.sha256
-
-
-def ranges(found: Iterable[date], *, at_most: int | None = None) -> str:
-    """Days as text, neighbours as ranges; the newest `at_most` ranges, and how many days are left out."""
-    spans: list[tuple[date, date]] = []
-    for day in sorted(found):
-        if spans and spans[-1][1] + _ONE_DAY == day:
-            spans[-1] = (spans[-1][0], day)
-        else:
-            spans.append((day, day))
-    shown = spans if at_most is None else spans[-at_most:]
-    left_out = sum((last - first).days + 1 for first, last in spans[: len(spans) - len(shown)])
-    texts = [str(first) if first == last else f"{first} to {last}" for first, last in shown]
-    return ", ".join(([f"{left_out} earlier ones"] if left_out else []) + texts) or "none"

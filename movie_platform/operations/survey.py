@@ -29,37 +29,30 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from movie_platform.dagster_internals import days_in_progress, days_of_run
+from movie_platform.dagster_internals import days_asked_for, days_in_progress
 from movie_platform.daily import FailureReport, one_line
 from movie_platform.day_records import COLLECTED_AS, AssetRecords, day_files
 from movie_platform.operations.planning import AUTOMATION, MADE_BY
+from movie_platform.operations.run_logs import SURROUNDINGS, RunLog, read_run_log
 from movie_platform.partitions import LOOK_BACK, cycle_start, days, end_of, last_complete_day
 from movie_platform.settings import Settings
-from movie_platform.storage import Storage, StorageError
-from movie_platform.tmdb.client import AuthenticationError, OutageError
+from movie_platform.storage import Storage
 
 __all__ = [
-    "INTERRUPTED",
-    "SURROUNDINGS",
     "DayState",
     "DayStatus",
     "Survey",
     "due_at",
     "first_responsible",
+    "local_time",
     "newest_due",
-    "root_cause",
     "survey",
 ]
-
-SURROUNDINGS: Final = frozenset(error.__name__ for error in (AuthenticationError, OutageError, StorageError))
-"""What says nothing of the day that met it."""
-INTERRUPTED: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
-"""What a step fails with when its run is ended from outside: the run's end has the reason."""
 
 _PAUSES: Final = tuple(timedelta(minutes=n) for n in (15, 30, 60, 120, 240, 360))
 _GIVEN_UP_AFTER: Final = 6
@@ -143,6 +136,11 @@ def due_at(day: date, settings: Settings) -> datetime:
     return min(moment for moment in moments if moment >= end)
 
 
+def local_time(moment: datetime, time_zone: str) -> str:
+    """A moment for a person, as the clocks there show it."""
+    return moment.astimezone(ZoneInfo(time_zone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
 def newest_due(now: datetime, settings: Settings) -> date:
     """The newest day that is due."""
     day = last_complete_day(now.astimezone(UTC).date())
@@ -207,7 +205,6 @@ def _made_days(instance: dg.DagsterInstance, storage: Storage, asset: str) -> tu
     """The days with a record and a file, or purged, and those with a record."""
     records = AssetRecords(instance, asset)
     stored, recorded = day_files(storage.list(asset)), set(records.versions)
-
     lost = recorded.difference(stored)
     # Their records are read a thousand at a time, and only where a file is not there.
     purged = records.purged.keys() if asset in COLLECTED_AS and lost.intersection(records.without_run) else set()
@@ -217,7 +214,7 @@ def _made_days(instance: dg.DagsterInstance, storage: Storage, asset: str) -> tu
 def _first_requested(instance: dg.DagsterInstance) -> date | None:
     """The first day of the first run that the automation asked for: it is responsible though it may never be made."""
     runs = instance.get_run_records(dg.RunsFilter(tags={MADE_BY: AUTOMATION}), limit=1, ascending=True)
-    found = [day for record in runs for day in days_of_run(record.dagster_run)]
+    found = [day for record in runs for day in days_asked_for(record.dagster_run)]
     return min(found, default=None)
 
 
@@ -283,20 +280,25 @@ def _failures(
         wanted = {asset.path[-1] for asset in run.asset_selection or ()}
         tried = {
             day: assets
-            for day in open_days.intersection(days_of_run(run))
+            for day in open_days.intersection(days_asked_for(run))
             if (assets := tuple(a for a in lacking[day] if not wanted or a in wanted))
         }
         if not tried:
             continue
-        failed = {} if run.status is dg.DagsterRunStatus.SUCCESS else _failures_of_run(instance, record, tried)
+        failed, mended = (
+            ({}, set()) if run.status is dg.DagsterRunStatus.SUCCESS else _failures_of_run(instance, record, tried)
+        )
         for day, assets in tried.items():
             before = found[day]
-            if failure := failed.get(day):
-                if before and before[-1].lost:
-                    open_days.discard(day)
-                else:
-                    before.append(failure)
-            elif run.tags.get(MADE_BY) == AUTOMATION and all(earlier.lost for earlier in before):
+            failure = failed.get(day)
+            if failure is not None and not (before and before[-1].lost):
+                before.append(failure)
+            elif (
+                failure is None
+                and day not in mended
+                and run.tags.get(MADE_BY) == AUTOMATION
+                and all(earlier.lost for earlier in before)
+            ):
                 # Asked for because it was lacking, made, and lacking again: not to be repeated each minute for ever.
                 reason = f"a run made {', '.join(assets)}, but it is not there"
                 before.append(_Failure(_end(record), reason, own=True, lost=True))
@@ -311,60 +313,46 @@ def _end(record: dg.RunRecord) -> datetime:
 
 def _failures_of_run(
     instance: dg.DagsterInstance, record: dg.RunRecord, tried: Mapping[date, tuple[str, ...]]
-) -> dict[date, _Failure]:
-    """Why a run that failed did not make these days; a day that it did make is left out.
+) -> tuple[dict[date, _Failure], set[date]]:
+    """Why a run that failed did not make these days, and which of them were mended since.
 
-    Of several assets that failed, the first counts: what follows failed for lack of it.
+    A day that it did make is in neither. Of several assets that failed, the first counts: what follows failed for lack
+    of it. If that one is there now, the failure is no longer of what the day lacks.
     """
-    reports: list[FailureReport] = []
-    begun: dict[str | None, None] = {}
-    unreported = record.dagster_run.status is dg.DagsterRunStatus.CANCELED
-    words, end = "the run was canceled" if unreported else "", ""
-    surroundings = unreported
-    crashed = False
-    for entry in instance.all_logs(record.dagster_run.run_id, of_type=_TELLING):
-        event = entry.get_dagster_event()
-        if event.event_type is dg.DagsterEventType.STEP_START:
-            begun[event.step_key] = None
-        elif event.event_type is dg.DagsterEventType.STEP_SUCCESS:
-            begun.pop(event.step_key, None)
-        elif event.event_type is dg.DagsterEventType.RUN_FAILURE:
-            end = end or event.message or ""
-        elif report := FailureReport.of_event(event):
-            reports.append(report)
-            begun.pop(event.step_key, None)
-        elif (cause := root_cause(event)) is None or cause.cls_name not in INTERRUPTED:
-            crashed = True
-            words = f"{event.step_key}: {cause.message.strip() if cause else 'failed without a reason'}"
-            surroundings = surroundings or (cause is not None and cause.cls_name in SURROUNDINGS)
-    unreported = unreported or crashed or bool(begun) or not reports
-    words = words or end or "the run ended"
-    killed = unreported and not (surroundings or crashed)
-
-    found: dict[date, _Failure] = {}
-    at = _end(record)
+    log, at = read_run_log(instance, record.dagster_run.run_id), _end(record)
+    of_the_run = _failure_of_the_run(record.dagster_run, log, at)
+    reports = [failure.report for failure in log.failures if failure.report is not None]
     stopped = next((report for report in reports if report.fatal), None)
-    for day in tried:
-        if failure := next((f for report in reports if (f := _of_report(report, day, at))), None):
-            found[day] = failure
-        elif unreported:
-            found[day] = _Failure(at, one_line(words), killed=killed)
+    found: dict[date, _Failure] = {}
+    mended: set[date] = set()
+    for day, lacks in tried.items():
+        first = next(((report, f) for report in reports if (f := _of_report(report, day, at))), None)
+        if first is not None and first[0].asset not in lacks:
+            mended.add(day)
+        elif first is not None:
+            found[day] = first[1]
+        elif of_the_run is not None:
+            found[day] = of_the_run
         elif stopped is not None:  # what follows from that asset was not begun for any day
             found[day] = _Failure(at, _stopped(stopped))
     # The asset that was being made stopped at its first day that is not there.
-    for step in list(begun)[-1:]:
+    for step in log.cut_off[-1:]:
         stopped_at = min((day for day, lacks in tried.items() if step in lacks), default=None)
-        if killed and stopped_at is not None and found[stopped_at].killed:
+        if stopped_at is not None and stopped_at in found and found[stopped_at].killed:
             found[stopped_at] = replace(found[stopped_at], here=True)
-    return found
+    return found, mended
 
 
-_TELLING: Final = {
-    dg.DagsterEventType.STEP_START,
-    dg.DagsterEventType.STEP_SUCCESS,
-    dg.DagsterEventType.STEP_FAILURE,
-    dg.DagsterEventType.RUN_FAILURE,
-}
+def _failure_of_the_run(run: dg.DagsterRun, log: RunLog, at: datetime) -> _Failure | None:
+    """What the days met of which no asset says anything; None if the run went on to its end."""
+    crashes = [failure for failure in log.failures if failure.report is None]
+    if crashes:
+        return _Failure(at, one_line(f"{crashes[-1].step}: {crashes[-1].reason}"))
+    if run.status is dg.DagsterRunStatus.CANCELED:
+        return _Failure(at, "the run was canceled")
+    if log.cut_off or not log.failures:
+        return _Failure(at, log.end or "the run ended", killed=True)
+    return None
 
 
 def _of_report(report: FailureReport, day: date, at: datetime) -> _Failure | None:
@@ -380,11 +368,3 @@ def _of_report(report: FailureReport, day: date, at: datetime) -> _Failure | Non
 def _stopped(report: FailureReport) -> str:
     met = max(report.days)
     return one_line(f"{report.asset} stopped at {met}: {report.days[met]}")
-
-
-def root_cause(event: dg.DagsterEvent) -> Any:
-    """Why a step failed without a report."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error

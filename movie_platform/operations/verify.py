@@ -111,9 +111,18 @@ def verify(
 
 
 _DAY_FLAWS = {
-    Standing.DAMAGED: (Flaw.DAMAGED, "make backfill FROM={day} TO={day}, or materialize {asset} for {day} in the UI"),
-    Standing.MISSING: (Flaw.MISSING, "make backfill FROM={day} TO={day}, or materialize {asset} for {day} in the UI"),
-    Standing.UNRECORDED: (Flaw.UNRECORDED, "make backfill FROM={day} TO={day} makes and records it; or delete it"),
+    Standing.DAMAGED: (
+        Flaw.DAMAGED,
+        "movie-platform backfill --from {day} --to {day}, or materialize {asset} for {day} in the UI",
+    ),
+    Standing.MISSING: (
+        Flaw.MISSING,
+        "movie-platform backfill --from {day} --to {day}, or materialize {asset} for {day} in the UI",
+    ),
+    Standing.UNRECORDED: (
+        Flaw.UNRECORDED,
+        "movie-platform backfill --from {day} --to {day} makes and records it; or delete it",
+    ),
 }
 
 

@@ -2,25 +2,39 @@
 
 A *problem* is open from its alert until it is over; while it is open it is not told again. What makes two failures the
 same problem is `Trouble.key`: a wrong token is one, whichever asset and day meets it; a day that a check refuses is one
-for each asset and day. A problem of days is over when its days are complete. Nothing is read or sent here; what is
-known between two looks is a small document, which the sensor keeps as its cursor.
+for each asset and day. A problem of days is over when its days are complete. It has *healed* when the first of them is:
+then whatever meets the same is news. A day that has since failed for another reason, or was given up, is no longer of
+it. Nothing is read or sent here; what is known between two looks is a small document, which the sensor keeps as its
+cursor.
 """
 
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from movie_platform.alerts import Alert, asset_link, run_link
 from movie_platform.operations.facts import Facts, FailedRun, Trouble, Wanted
-from movie_platform.operations.status import ranges, serves
-from movie_platform.operations.survey import DayState, DayStatus, due_at
+from movie_platform.operations.status import serves
+from movie_platform.operations.survey import DayState, DayStatus, due_at, local_time
+from movie_platform.partitions import ranges
 from movie_platform.releases import Champion
 from movie_platform.settings import Settings
+from movie_platform.storage import StorageError
 
-__all__ = ["REFUSED_IN_A_ROW", "Problem", "Unserved", "Watched", "read_watched", "wanted_of", "watch", "with_unsent"]
+__all__ = [
+    "REFUSED_IN_A_ROW",
+    "Problem",
+    "Unserved",
+    "Watched",
+    "of_lost",
+    "read_watched",
+    "wanted_of",
+    "watch",
+    "with_unsent",
+    "without_storage",
+]
 
 REFUSED_IN_A_ROW: Final = 7
 """Days without a release that are worth an alert: one refusal is normal, a week of them is a trend."""
@@ -29,9 +43,12 @@ _SETTLING: Final = timedelta(hours=1)
 """After a start or an outage, days are not called late for so long: they are being caught up with."""
 _OUTAGE: Final = timedelta(minutes=15)
 """A longer pause between two looks means that the platform was down."""
+_AWAY: Final = timedelta(minutes=10)
+"""For so long the storage may be away without a word: most of it passes by itself."""
 _UNSENT_AT_MOST: Final = 30
 
-_LATE, _GIVEN_UP, _OLDER, _GATE, _SERVICE = "late", "given up", "older gaps", "gate", "service"
+_LATE, _GIVEN_UP, _OLDER = "late", "given up", "older gaps"
+_GATE, _SERVICE, _STORAGE = "gate", "service", "storage"
 
 
 class _Document(BaseModel):
@@ -44,6 +61,8 @@ class Problem(_Document):
     days: tuple[date, ...] = ()
     job: str | None = None
     """Of a run without days: over when the job succeeds."""
+    healed: bool = False
+    """One of its days is complete again, so the cause was gone: the same failure would be news."""
 
 
 class Unserved(_Document):
@@ -71,6 +90,10 @@ class Watched(_Document):
     """The day on which the last digest was sent."""
     unsent: tuple[Alert, ...] = ()
     """Alerts that Slack has not taken yet, the oldest first."""
+    lost: int = 0
+    """How many more there were, for which there was no place."""
+    away_since: AwareDatetime | None = None
+    """Since when the storage cannot be read."""
     not_before: AwareDatetime | None = None
     """When Slack may be asked again."""
 
@@ -113,8 +136,37 @@ def watch(facts: Facts, known: Watched | None, settings: Settings) -> tuple[list
 
 
 def with_unsent(known: Watched, alerts: Iterable[Alert]) -> Watched:
-    """The same, with these alerts waiting to be sent; the oldest of too many are given up."""
-    return known.model_copy(update={"unsent": (*known.unsent, *alerts)[-_UNSENT_AT_MOST:]})
+    """The same, with these alerts waiting to be sent; of too many, the newest are only counted."""
+    waiting = (*known.unsent, *alerts)
+    kept = waiting[:_UNSENT_AT_MOST]
+    return known.model_copy(update={"unsent": kept, "lost": known.lost + len(waiting) - len(kept)})
+
+
+def of_lost(known: Watched, settings: Settings) -> Alert | None:
+    """What to say of the alerts that were only counted; None if there were none."""
+    if not known.lost:
+        return None
+    return Alert(
+        title=f"{known.lost} more messages were not kept while Slack took none",
+        lines=("What is wrong now, movie-platform status says; what failed meanwhile, the list of runs.",),
+        to_do="Look at both.",
+        link=f"{settings.ui_url}/runs",
+    )
+
+
+def without_storage(known: Watched, error: StorageError, settings: Settings, now: datetime) -> Watched:
+    """What is known after a look that could not read the storage: after a while that is worth an alert of its own."""
+    away = known.away_since or now
+    known = known.model_copy(update={"away_since": away})
+    if now - away < _AWAY or _STORAGE in known.problems:
+        return known
+    alert = Alert(
+        title="The storage cannot be read",
+        lines=(f"{error}.", "Until it can, no day is made, and nothing else is looked at."),
+        to_do="movie-platform doctor tries to read and write it.",
+        link=f"{settings.ui_url}/automation",
+    )
+    return with_unsent(known.model_copy(update={"problems": {**known.problems, _STORAGE: Problem()}}), [alert])
 
 
 def _fresh(facts: Facts) -> Watched:
@@ -155,6 +207,7 @@ class _Look:
                 "unserved": self._unserved,
                 "digest_of": self._digest[0],
                 "digest_on": self._digest[1],
+                "away_since": None,
             }
         )
 
@@ -168,8 +221,8 @@ class _Look:
             left = tuple(day for day in problem.days if day not in over)
             if problem.days and not left:
                 del self._problems[key]
-            elif problem.days:
-                self._problems[key] = Problem(days=left)
+            elif left != problem.days:
+                self._problems[key] = Problem(days=left, healed=True)
         again = over & self._lacking
         self._lacking -= over
         if again:
@@ -179,6 +232,13 @@ class _Look:
                 [f"{days} {'is' if len(again) == 1 else 'are'} complete again."],
                 "Nothing to be done.",
                 asset_link(self._settings, "predicted_ratings", max(again)),
+            )
+        if self._problems.pop(_STORAGE, None) is not None:
+            self._alert(
+                "The storage can be read again",
+                ["What is missing is made by itself."],
+                "Nothing to be done.",
+                f"{self._settings.ui_url}/automation",
             )
         for key, problem in list(self._problems.items()):
             if problem.job in self._facts.succeeding_jobs:
@@ -193,16 +253,31 @@ class _Look:
     def tell_failures(self) -> None:
         """One alert for each run that met something new."""
         for run in self._facts.failed:
+            for trouble in run.troubles:
+                self._take_from_others(trouble.key, trouble.days)
             new = [trouble for trouble in run.troubles if self._is_new(run, trouble)]
             if new:
                 self._tell_failure(run, new)
 
     def _is_new(self, run: FailedRun, trouble: Trouble) -> bool:
         known = self._problems.get(trouble.key)
-        still_open = known is not None and (not known.days or any(self._lacks(day) for day in known.days))
+        still_open = (
+            known is not None and not known.healed and (not known.days or any(self._lacks(day) for day in known.days))
+        )
         days = {*(known.days if known else ()), *self._lacking_of(trouble.days)}
         self._problems[trouble.key] = Problem(days=tuple(sorted(days)), job=None if days else run.job)
         return not still_open
+
+    def _take_from_others(self, key: str, days: Collection[date]) -> None:
+        """What a day failed for last is what it is about: otherwise the former failure of many days never ends."""
+        for other, problem in list(self._problems.items()):
+            left = tuple(day for day in problem.days if day not in days)
+            if other in {key, _LATE, _GIVEN_UP, _OLDER} or left == problem.days:
+                continue
+            if left:
+                self._problems[other] = problem.model_copy(update={"days": left})
+            else:
+                del self._problems[other]
 
     def _tell_failure(self, run: FailedRun, troubles: list[Trouble]) -> None:
         days = {day for trouble in troubles for day in trouble.days}
@@ -235,7 +310,8 @@ class _Look:
             return "It is tried again by itself within minutes; mend the cause if you see one."
         if by[DayStatus.WAITING]:
             at = min(state.retry_at for state in by[DayStatus.WAITING] if state.retry_at is not None)
-            return f"It is tried again by itself at {self._local(at)}; mend the cause if it will not pass by itself."
+            then = local_time(at, self._settings.time_zone)
+            return f"It is tried again by itself at {then}; mend the cause if it will not pass by itself."
         if not any(self._lacks(day) for day in days):
             return "The days are complete all the same: only what this run was for needs another look."
         return f"It is not tried again by itself. Mend the cause, then: {_backfill(days)}"
@@ -244,6 +320,7 @@ class _Look:
         """Days that the automation leaves to a person."""
         found = [state for state in self._incomplete.values() if state.status is DayStatus.GIVEN_UP]
         if new := self._open(_GIVEN_UP, [state.day for state in found]):
+            self._take_from_others(_GIVEN_UP, new)
             lines = [f"{s.day}: {s.failures} failures; {s.reason}" for s in found if s.day in new]
             to_do = f"Mend the cause, then: {_backfill(new)}. The other days go on."
             self._alert(f"Left for you: {ranges(new)}", lines, to_do, self._link_of_day(min(new)))
@@ -267,7 +344,8 @@ class _Look:
 
     def tell_late(self) -> None:
         """Days past their deadline, unless an alert has named them: nobody is woken twice for one thing."""
-        named, deadline = self._named(), timedelta(hours=self._settings.deadline_hours)
+        named = {day for problem in self._problems.values() if not problem.healed for day in problem.days}
+        deadline = timedelta(hours=self._settings.deadline_hours)
         if self._facts.now < self._up_since + _SETTLING:
             return
         new = self._open(
@@ -383,9 +461,6 @@ class _Look:
     def _link_of_day(self, day: date) -> str:
         missing = self._incomplete[day].missing
         return asset_link(self._settings, missing[0] if missing else "predicted_ratings", day)
-
-    def _local(self, moment: datetime) -> str:
-        return moment.astimezone(ZoneInfo(self._settings.time_zone)).strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _subject(trouble: Trouble) -> str:
