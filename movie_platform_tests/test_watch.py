@@ -170,6 +170,25 @@ def test_a_day_that_fails_for_another_reason_since_does_not_keep_its_outage_open
     assert titles(clock.look()) == ["Complete again: 2026-01-05, 2026-01-10"]
 
 
+def test_what_two_assets_meet_on_the_same_day_is_told_once_however_often_it_is_tried(clock):
+    """As when TMDB changes what both collected assets read."""
+    run = failed(refused(5), refused(5, "raw_upcoming_movies"))
+    assert titles(clock.look(waiting(5), failed=(run,))) == [
+        "Refused by checks: raw_movies, raw_upcoming_movies 2026-01-05"
+    ]
+    for _ in range(5):
+        assert clock.look(waiting(5), failed=(run,), after=timedelta(hours=1)) == []
+    assert clock.look(waiting(5), failed=(failed(refused(5)),)) == []
+    assert titles(clock.look()) == ["Complete again: 2026-01-05"]
+
+
+def test_a_run_that_a_day_fails_in_for_another_reason_than_its_neighbour_tells_both_apart(clock):
+    clock.look(waiting(5), waiting(6), failed=(failed(token_refused(5, 6)),))
+    run = failed(refused(5), token_refused(6))
+    assert titles(clock.look(waiting(5), waiting(6), failed=(run,))) == ["Refused by checks: raw_movies 2026-01-05"]
+    assert clock.known.problems["AuthenticationError"].days == (day(6),)
+
+
 def test_days_that_failed_for_their_own_reasons_are_one_alert_that_lists_them(clock):
     run = failed(refused(4), refused(5), refused(7))
     states = [waiting(n, "refused") for n in (4, 5, 7)]
@@ -377,6 +396,28 @@ def test_a_storage_that_stays_away_is_told_once_and_when_it_is_back(clock):
     assert without_storage(clock.known, error, SETTINGS, clock.now).away_since == clock.now
 
 
+def test_a_day_that_is_given_up_a_second_time_is_told_again(clock):
+    """A person has made what it failed at, and now it fails at what follows."""
+    clock.look(waiting(5), failed=(failed(refused(5)),))
+    assert titles(clock.look(given_up(5))) == ["Left for you: 2026-01-05"]
+    assert clock.look(due(5)) == []
+    failing = failed(refused(5, "metrics"))
+    assert titles(clock.look(waiting(5), failed=(failing,))) == ["Refused by checks: metrics 2026-01-05"]
+    assert clock.look(waiting(5), failed=(failing,)) == []
+    assert titles(clock.look(given_up(5), failed=(failing,))) == ["Left for you: 2026-01-05"]
+    assert titles(clock.look()) == ["Complete again: 2026-01-05"]
+
+
+def test_a_day_that_stays_given_up_is_not_left_to_a_person_again(clock):
+    """Who has tried it by hand is told how that ended, and no more."""
+    clock.look(given_up(5))
+    assert titles(clock.look(given_up(5), failed=(failed(refused(5)),))) == ["Refused by checks: raw_movies 2026-01-05"]
+    assert clock.look(running(5)) == []
+    assert clock.look(given_up(5), failed=(failed(refused(5)),)) == []
+    assert clock.look(due(5)) == []
+    assert titles(clock.look()) == ["Complete again: 2026-01-05"]
+
+
 KINDS = st.sampled_from(["complete", "waiting", "running", "due", "given up"])
 LOOKS = st.lists(
     st.tuples(
@@ -401,6 +442,8 @@ def test_no_open_problem_is_told_twice_and_each_recovery_was_opened(looks):
         newest = surveyed(states.values(), newest=day(6))
         trouble = [token_refused(*sorted(failing))] if how == "token" else [refused(n) for n in sorted(failing)]
         runs = (failed(*trouble),) if failing and how != "none" else ()
+        tried_again = {day(n) for n in failing if kinds[n - 1] in {"waiting", "due"}} if runs else set()
+        left -= tried_again  # by itself, so a person has mended something, and it can be given up once more
         alerts = clock.look(survey=newest, failed=runs, after=timedelta(minutes=pause))
         note(f"{kinds} {failing} {how} {pause}: {titles(alerts)}")
         for alert in alerts:

@@ -8,7 +8,7 @@ it. Nothing is read or sent here; what is known between two looks is a small doc
 cursor.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
@@ -253,8 +253,11 @@ class _Look:
     def tell_failures(self) -> None:
         """One alert for each run that met something new."""
         for run in self._facts.failed:
+            failed_for: dict[date, set[str]] = {}
             for trouble in run.troubles:
-                self._take_from_others(trouble.key, trouble.days)
+                for day in trouble.days:
+                    failed_for.setdefault(day, set()).add(trouble.key)
+            self._take_from_others(failed_for)
             new = [trouble for trouble in run.troubles if self._is_new(run, trouble)]
             if new:
                 self._tell_failure(run, new)
@@ -268,11 +271,17 @@ class _Look:
         self._problems[trouble.key] = Problem(days=tuple(sorted(days)), job=None if days else run.job)
         return not still_open
 
-    def _take_from_others(self, key: str, days: Collection[date]) -> None:
-        """What a day failed for last is what it is about: otherwise the former failure of many days never ends."""
+    def _take_from_others(self, failed_for: Mapping[date, Collection[str]]) -> None:
+        """What a day failed for last is what it is about: otherwise the former failure of many days never ends.
+
+        Of a day that was given up, too, if it is tried again by itself: so it would be left to a person once more.
+        """
         for other, problem in list(self._problems.items()):
-            left = tuple(day for day in problem.days if day not in days)
-            if other in {key, _LATE, _GIVEN_UP, _OLDER} or left == problem.days:
+            taken = {day for day, keys in failed_for.items() if other not in keys}
+            if other == _GIVEN_UP:
+                taken = {day for day in taken if self._is_tried_by_itself(day)}
+            left = tuple(day for day in problem.days if day not in taken)
+            if other in {_LATE, _OLDER} or left == problem.days:
                 continue
             if left:
                 self._problems[other] = problem.model_copy(update={"days": left})
@@ -320,7 +329,7 @@ class _Look:
         """Days that the automation leaves to a person."""
         found = [state for state in self._incomplete.values() if state.status is DayStatus.GIVEN_UP]
         if new := self._open(_GIVEN_UP, [state.day for state in found]):
-            self._take_from_others(_GIVEN_UP, new)
+            self._take_from_others({day: {_GIVEN_UP} for day in new})
             lines = [f"{s.day}: {s.failures} failures; {s.reason}" for s in found if s.day in new]
             to_do = f"Mend the cause, then: {_backfill(new)}. The other days go on."
             self._alert(f"Left for you: {ranges(new)}", lines, to_do, self._link_of_day(min(new)))
@@ -457,6 +466,9 @@ class _Look:
     def _lacks(self, day: date) -> bool:
         """Whether a day is incomplete; of one that is not due yet, a failure says so."""
         return day in self._incomplete or day in self._gaps or day > self._facts.survey.newest
+
+    def _is_tried_by_itself(self, day: date) -> bool:
+        return day in self._incomplete and self._incomplete[day].status in {DayStatus.DUE, DayStatus.WAITING}
 
     def _link_of_day(self, day: date) -> str:
         missing = self._incomplete[day].missing
