@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movie_platform.dagster_internals import range_tags
+from movie_platform.dagster_internals import range_tags, run_tags
+from movie_platform.operations import backfill as module
 from movie_platform.operations.backfill import BackfillRunningError, backfill, missing_days
 from movie_platform.operations.planning import PlannedRun, plan_runs, with_what_follows
 from movie_platform.partitions import days
@@ -229,3 +230,63 @@ def test_days_that_somebody_else_makes_meanwhile_are_not_made_again(instance, tm
     ]
     records = instance.fetch_materializations(dg.AssetKey("summed"), limit=100).records
     assert sorted(str(record.partition_key) for record in records) == [str(day(n)) for n in range(1, 8)]
+
+
+def test_days_that_somebody_else_begins_while_the_files_are_read_are_left_alone(instance, tmp_path, monkeypatch):
+    """Reading every file of many days takes minutes on S3."""
+    begun: list[dg.DagsterRun] = []
+
+    def slow(*args):
+        found = missing_days(*args)
+        if not begun:
+            begun.append(
+                instance.create_run_for_job(
+                    tiny_graph(str(tmp_path / "data")),
+                    status=dg.DagsterRunStatus.STARTED,
+                    tags=run_tags(day(2), day(2)),
+                )
+            )
+        return found
+
+    monkeypatch.setattr(module, "missing_days", slow)
+    left, said = fill(instance, tmp_path / "data", 1, 2)
+    assert left == {asset: {day(2)} for asset in ASSETS}
+    assert said == [
+        f"2026-01-02 is left to {begun[0].run_id}, which is making it",
+        "Run 1 of 1, 2026-01-01: numbers, doubled, summed",
+    ]
+
+
+def test_a_run_that_falls_into_two_looks_before_the_second_too(instance, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    job = dg.build_reconstructable_job(
+        "movie_platform_tests.tiny_graph", "tiny_graph", reconstructable_args=(str(folder),)
+    )
+    said = []
+
+    def announce(text: str) -> None:
+        said.append(text)
+        if text.startswith("Run 1 of 2"):
+            dg.execute_job(job, instance=instance, tags=run_tags(day(5), day(5)))
+        if "2026-01-04:" in text:
+            dg.execute_job(job, instance=instance, tags=run_tags(day(6), day(6)))
+
+    left = backfill(
+        job,
+        instance,
+        open_storage(str(folder)),
+        lock=tmp_path / "backfill.lock",
+        upstream=UPSTREAM,
+        first=day(1),
+        last=day(6),
+        at_most=3,
+        announce=announce,
+    )
+    assert not any(left.values())
+    records = instance.fetch_materializations(dg.AssetKey("summed"), limit=100).records
+    assert sorted(str(record.partition_key) for record in records) == [str(day(n)) for n in range(1, 7)]
+    assert [text.partition(":")[0] for text in said] == [
+        "Run 1 of 2, 2026-01-01 to 2026-01-03",
+        "Run 2 of 3, 2026-01-04",
+    ]

@@ -98,19 +98,24 @@ def backfill(
             announce(f"Nothing is missing from {first} to {last}.")
         for day, maker in elsewhere.items():
             announce(f"{day} is left to {maker}, which is making it")
-        for number, planned in enumerate(runs, start=1):
-            now = [planned]
-            if number > 1:  # while the runs before went on, somebody else may have made its days, or begun to
-                now, _ = _plan(instance, storage, upstream, days(planned.first, planned.last), at_most=at_most)
-            for run in now:
-                announce(f"Run {number} of {len(runs)}, {run}")
-                dg.execute_job(
-                    job,
-                    instance=instance,
-                    asset_selection=[dg.AssetKey(asset) for asset in run.assets],
-                    run_config=SHORT_LOG,
-                    tags={**_MADE_HERE, **range_tags(run.first, run.last)},
-                )
+        begun = 0
+        while runs:
+            run = runs.pop(0)
+            if begun:  # while the runs before went on, somebody else may have made its days, or begun to
+                now, _ = _plan(instance, storage, upstream, days(run.first, run.last), at_most=at_most)
+                if not now:
+                    continue
+                run, *others = now
+                runs = [*others, *runs]
+            begun += 1
+            announce(f"Run {begun} of {begun + len(runs)}, {run}")
+            dg.execute_job(
+                job,
+                instance=instance,
+                asset_selection=[dg.AssetKey(asset) for asset in run.assets],
+                run_config=SHORT_LOG,
+                tags={**_MADE_HERE, **range_tags(run.first, run.last)},
+            )
         return missing_days(instance, storage, upstream, wanted)
 
 
@@ -123,9 +128,10 @@ def _plan(
     at_most: int,
 ) -> tuple[list[PlannedRun], dict[date, str]]:
     """The runs that make what is missing of these days, and by whom days are being made that are left alone for it."""
-    # First who is at work: what ends in between is then complete.
+    # Who is at work, before the files are read, which takes long, and after: what ends or begins in between is theirs.
     in_progress = days_in_progress(instance)
     missing = with_what_follows(missing_days(instance, storage, upstream, wanted), upstream)
+    in_progress |= days_in_progress(instance)
     elsewhere = {day: in_progress[day] for day in sorted(set().union(*missing.values()).intersection(in_progress))}
     to_make = {asset: lacking.difference(elsewhere) for asset, lacking in missing.items()}
     return plan_runs(to_make, at_most=at_most), elsewhere
