@@ -190,7 +190,8 @@ def _newer_of(champion: Champion) -> Callable[[Champion | None], Champion | None
 def withdraw(storage: Storage, partition: date, *, in_force: Champion, reasons: list[str], now: datetime) -> None:
     """Let the pointer name `in_force` if it names `partition`, whose gate has since refused it. Safe to repeat.
 
-    A bundle that a person has released stays, whatever its gate says.
+    The bundle that the day's decision is about stays if a person has released it, whatever its gate says; one that the
+    day was made to before does not.
     """
     current = read_pointer(storage)
     if current is None or current.partition != partition:

@@ -15,6 +15,7 @@ from movie_platform.daily import EXECUTOR, DayCheck, DayOutput, Verdict, check_s
 from movie_platform.definitions import build_definitions
 from movie_platform.io_managers import JsonIOManager
 from movie_platform.operations.facts import refused_in_a_row
+from movie_platform.operations.watch import read_watched
 from movie_platform.releases import DECISIONS, Champion
 from movie_platform.settings import Settings
 from movie_platform.storage import Storage, StorageError, open_storage
@@ -258,6 +259,18 @@ def test_an_alert_that_slack_does_not_take_is_sent_later_in_order_and_meanwhile_
     assert slack.titles == ["Failed: numbers 2026-01-07", "Complete again: 2026-01-07"]
     assert (tmp_path / "alive").exists()
     assert SECRET not in str(ticks.cursor)
+
+
+def test_the_count_of_alerts_that_were_not_kept_waits_as_long_as_slack_wants(ticks, slack):
+    known = read_watched(ticks.cursor)
+    assert known is not None
+    ticks.cursor = known.model_copy(update={"lost": 3}).model_dump_json()
+    slack.refusals = [(429, "rate_limited", {"Retry-After": "90"})]
+    assert ticks.tick().startswith("1 alerts wait to be sent: Slack answers HTTP 429")
+    assert "left alone until" in ticks.tick()
+    assert slack.messages == []
+    ticks.tick()
+    assert slack.titles == ["3 more messages were not kept while Slack took none"]
 
 
 def test_without_slack_nothing_is_told_and_the_heartbeat_goes_on(instance, tmp_path, slack):

@@ -64,7 +64,7 @@ def watch_sensor(
         context.update_cursor(known.model_dump_json())
         # Without a heartbeat, if nobody can be told, or too little is known to say that all is well.
         if problem is not None:
-            return dg.SkipReason(f"{len(known.unsent)} alerts wait to be sent: {problem}")
+            return dg.SkipReason(f"{len(known.unsent) + (known.lost > 0)} alerts wait to be sent: {problem}")
         if away is not None:
             return dg.SkipReason(f"The storage cannot be read: {away}")
         return _beaten(context, settings, f"{len(alerts)} alerts; {len(known.problems)} problems are open.")
@@ -77,7 +77,7 @@ def _send(send: Notifier, known: Watched, settings: Settings, now: datetime) -> 
     waiting, begun = list(known.unsent), time.monotonic()
     lost = of_lost(known, settings)
     not_before, problem = known.not_before, None
-    if waiting and not_before is not None and now < not_before:
+    if (waiting or lost is not None) and not_before is not None and now < not_before:
         return known, NotSentError(f"Slack wants to be left alone until {not_before:%H:%M:%S} UTC")
     not_before = None
     while (waiting or lost is not None) and problem is None:

@@ -1,7 +1,7 @@
 """What the watch looks at: failed runs, the days, the newest decisions and warnings, what is served.
 
-Read from Dagster's records, the store and the service, once a minute, so runs are read once and files not at all. What
-of it is worth an alert belongs to `watch`.
+Read from Dagster's records, the store and the service, once a minute, so runs are told once and of the files only the
+pointer and the newest decisions are read. What of it is worth an alert belongs to `watch`.
 """
 
 import re
