@@ -241,6 +241,14 @@ def test_a_day_that_stays_missing_is_told_when_its_deadline_is_over(clock):
     assert titles(clock.look()) == ["Complete again: 2026-01-10"]
 
 
+def test_a_day_that_is_being_made_is_not_called_late(clock):
+    for _ in range(30):
+        assert clock.look(running(10), after=timedelta(hours=1)) == []
+    for _ in range(6):
+        clock.look(running(10), after=10 * MINUTE)
+    assert titles(clock.look(due(10))) == ["Not complete 12 hours after it was due: 2026-01-10"]
+
+
 def test_nobody_is_woken_for_a_deadline_of_what_a_failure_has_told(clock):
     clock.look(waiting(10), failed=(failed(token_refused(10)),))
     for _ in range(20):

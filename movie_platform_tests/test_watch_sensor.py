@@ -204,6 +204,14 @@ def test_a_run_that_was_ended_is_told_and_one_that_a_person_ends_is_not(ticks, s
     ]
 
 
+def test_a_second_run_of_a_day_that_is_ended_is_no_news_and_one_of_another_day_is(ticks, slack):
+    for day in (DAY, DAY, DAY - timedelta(days=1)):
+        run = ticks.instance.create_run_for_job(tiny_graph(str(ticks.folder)), tags=run_tags(day, day))
+        ticks.instance.report_run_failed(run, "Exceeded maximum runtime of 7200 seconds.")
+        ticks.tick()
+    assert slack.titles == ["A run of tiny failed: 2026-01-07", "A run of tiny failed: 2026-01-06"]
+
+
 def test_a_failure_of_another_job_is_told_until_it_works(ticks, slack):
     disk = iter(["read-only", "read-only", None])
 

@@ -164,7 +164,12 @@ def _troubles(
             if own or not trouble.days:
                 _add(found, trouble, own)
     if log.cut_off or not found:
-        ended = Trouble(key="was ended", reason=log.end or "no reason was given", days=tuple(days))
+        # By its first day: the next run of the same days is the same trouble, that of later ones is not.
+        ended = Trouble(
+            key=f"was ended {min(days)}" if days else "was ended",
+            reason=log.end or "no reason was given",
+            days=tuple(days),
+        )
         _add(found, ended, ended.days)
     for trouble in found.values():
         # One job's trouble must not hide another's; that of days is the same, whoever makes them.

@@ -176,6 +176,8 @@ def survey(
     # Before the records are read: a run that ends in between leaves its days running for one look, not missing.
     running = days_in_progress(instance)
     made = {asset: _made_days(instance, storage, asset) for asset in upstream}
+    # And after them: on S3 that takes a while, in which somebody may have begun to make them.
+    running = {**running, **days_in_progress(instance)}
     first_made = min(
         (day for _, recorded in made.values() for day in recorded if day >= settings.first_partition), default=None
     )

@@ -352,7 +352,7 @@ class _Look:
             )
 
     def tell_late(self) -> None:
-        """Days past their deadline, unless an alert has named them: nobody is woken twice for one thing."""
+        """Days past their deadline, but for those that an alert has named or that are being made."""
         named = {day for problem in self._problems.values() if not problem.healed for day in problem.days}
         deadline = timedelta(hours=self._settings.deadline_hours)
         if self._facts.now < self._up_since + _SETTLING:
@@ -361,8 +361,10 @@ class _Look:
             _LATE,
             [
                 day
-                for day in self._incomplete
-                if day not in named and due_at(day, self._settings) + deadline <= self._facts.now
+                for day, state in self._incomplete.items()
+                if state.status is not DayStatus.RUNNING
+                and day not in named
+                and due_at(day, self._settings) + deadline <= self._facts.now
             ],
         )
         if new:
