@@ -460,6 +460,15 @@ class ServingSettings(_Settings):
         validation_alias="SERVING_BUNDLE_PARTITION",
         description="A released day to serve whatever is released later, like 2026-01-05. Not set: the newest.",
     )
+    drain_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=300,
+        allow_inf_nan=False,
+        validation_alias="SERVING_DRAIN_SECONDS",
+        description="For how many seconds after it is told to end (SIGTERM) the service goes on answering, while "
+        "/health/ready says 503, so that a load balancer turns away first.",
+    )
     cache: Path = Field(
         default=Path(".serving"),
         validation_alias="SERVING_CACHE",

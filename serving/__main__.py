@@ -1,12 +1,15 @@
 """Starts the service: `python -m serving`.
 
-What belongs here: the command line and the server's limits. What does not: what is served (`app`).
+What belongs here: the command line, the server's limits and its end. What does not: what is served (`app`).
 """
 
 import argparse
 import logging
+import signal
 import sys
 import textwrap
+import threading
+from types import FrameType
 
 import uvicorn
 from dotenv import load_dotenv
@@ -37,8 +40,9 @@ def main() -> None:
         )
     # While a bundle is loaded or a batch predicted, a request waits for the interpreter this long, not 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    uvicorn.run(
-        create_app(settings),
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         http=LimitedProtocol,
@@ -50,6 +54,27 @@ def main() -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_SECONDS_TO_FINISH,
     )
+    _Server(config, app.state.service.draining, seconds=settings.drain_seconds).run()
+
+
+class _Server(uvicorn.Server):
+    """One that, when it is told to end, first lets load balancers turn away.
+
+    One that closes its socket at once loses what is on its way to it, and nobody can know whether it was taken.
+    """
+
+    def __init__(self, config: uvicorn.Config, draining: threading.Event, *, seconds: float) -> None:
+        super().__init__(config)
+        self._draining, self._seconds = draining, seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGTERM or not self._seconds or self._draining.is_set():
+            super().handle_exit(sig, frame)
+            return
+        self._draining.set()
+        timer = threading.Timer(self._seconds, super().handle_exit, (sig, frame))
+        timer.daemon = True
+        timer.start()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ What belongs here: the bundle of parts that `app` makes and routes use. What doe
 """
 
 import hashlib
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.requests import Request
@@ -32,6 +33,8 @@ class Service:
     model_card: ModelCardKeeper
     telemetry: Telemetry
     batches: BatchWorker
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set once it has been told to end, while it still answers."""
 
 
 def service_of(request: Request) -> Service:

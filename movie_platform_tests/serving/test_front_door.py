@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import re
+import signal
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Mount
 
 from movie_platform.rating_model.bundle import Bundle
-from movie_platform.storage import Storage
+from movie_platform.storage import DiskStorage, Storage
 from movie_platform_tests.serving.service import (
     FILM,
     FIRST_DAY,
@@ -34,6 +35,7 @@ from movie_platform_tests.serving.service import (
     running,
     service_of,
     service_process,
+    wait_for,
     wait_until,
 )
 from serving import middleware
@@ -524,3 +526,29 @@ def test_a_connection_whose_request_is_refused_before_it_has_arrived_is_closed(c
     answer = client.post("/predict", content=iter([b"x" * 200_000, b"x" * 200_000]), headers={"Content-Type": "x"})
     assert answer.status_code == 415
     assert answer.headers["Connection"] == "close"
+
+
+# --- its end --------------------------------------------------------------------------------------
+
+
+def test_told_to_end_it_first_says_that_it_is_not_ready_and_answers_all_the_same(tmp_path: Path, bundle: Bundle):
+    storage = DiskStorage(tmp_path / "storage")
+    release_bundle(storage, bundle)
+    where = str(tmp_path / "storage")
+    with service_process(tmp_path, MOVIE_PLATFORM_STORAGE=where, SERVING_DRAIN_SECONDS="2") as service:
+        service.process.terminate()
+        refused = wait_for(f"{service.url}/health/ready", status=503)
+        assert "told to end" in refused.json()["detail"]
+        assert httpx.post(f"{service.url}/predict", json=FILM, trust_env=False).status_code == 200
+        assert service.process.wait(30) == -signal.SIGTERM
+
+
+def test_told_twice_it_ends_at_once(tmp_path: Path, bundle: Bundle):
+    storage = DiskStorage(tmp_path / "storage")
+    release_bundle(storage, bundle)
+    where = str(tmp_path / "storage")
+    with service_process(tmp_path, MOVIE_PLATFORM_STORAGE=where, SERVING_DRAIN_SECONDS="300") as service:
+        service.process.terminate()
+        wait_for(f"{service.url}/health/ready", status=503)
+        service.process.terminate()
+        assert service.process.wait(30) == -signal.SIGTERM

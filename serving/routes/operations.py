@@ -15,7 +15,7 @@ from movie_platform.rating_model.bundle import BundleMetadata
 from movie_platform.rating_model.measured import MeasuredDay
 from movie_platform.rating_model.model import TrainedOn
 from movie_platform.releases import Champion
-from serving.problems import problem_responses
+from serving.problems import Problem, problem_responses
 from serving.service import bundle_of, service_of
 
 __all__ = ["router"]
@@ -83,8 +83,13 @@ async def live() -> Live:
 
 @router.get("/health/ready", responses=problem_responses(422, 503))
 async def ready(request: Request) -> Ready:
-    """Answer 200 if there is a bundle and it has predicted, else 503 with the reason. Needs no key."""
+    """Answer 200 if there is a bundle and it has predicted, else 503 with the reason. Needs no key.
+
+    Told to end, it says 503 for `SERVING_DRAIN_SECONDS`, and answers everything else.
+    """
     champion, service = bundle_of(request).champion, service_of(request)
+    if service.draining.is_set():
+        raise Problem(503, "the service has been told to end: ask another one")
     return Ready(
         partition=champion.partition,
         sha256=champion.sha256,
