@@ -6,7 +6,7 @@ BIN := .venv/bin
 DAGSTER_HOME ?= $(or $(shell sed -n 's/^DAGSTER_HOME=//p' .env 2>/dev/null),$(CURDIR)/.dagster)
 export DAGSTER_HOME
 
-.PHONY: help demo backfill ui serve bench-serving bench-model bench-backfill test check format lock clean
+.PHONY: help demo backfill ui serve bench-serving bench-model bench-backfill test stack-test check format lock clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,11 +38,25 @@ bench-backfill: $(BIN)/.ready  ## Measure a backfill beside one run a day with D
 test: $(BIN)/.ready .bench/mlflow/mlflow.lock  ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
+stack-test: $(BIN)/.ready  ## Test the deployed stack with real containers (needs Docker)
+	@if docker compose version > /dev/null 2>&1 && docker info > /dev/null 2>&1; then \
+		docker image inspect caddy:2 > /dev/null 2>&1 || docker pull --quiet caddy:2 || \
+			docker build --tag caddy:2 movie_platform_tests/stack/caddy && \
+		$(BIN)/python -m pytest -m stack --exitfirst --verbose --durations=10 \
+			-n 2 --dist loadfile movie_platform_tests/stack; \
+	else echo "The stack is not tested: no Docker engine with compose answers here."; fi
+
 check: $(BIN)/.ready $(DAGSTER_HOME)/dagster.yaml  ## Format, lint, types, import contracts, definitions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint $$(find . -name Dockerfile -not -path './.*')
+	$(BIN)/compose-lint check --quiet --skip-suppressed --fail-on low --strict-config --no-env docker-compose.yml
+	$(BIN)/zizmor --quiet --offline .github
+	@# actionlint looks for shellcheck on the path. There is none for Linux on ARM.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint
+	if [ -x $(BIN)/shellcheck ]; then $(BIN)/shellcheck $$(grep -rlE '^#!.*\bbash' .ci deploy); fi
 	PYTHONWARNINGS='ignore:Function `definitions_validate_command`' $(BIN)/dagster definitions validate --workspace workspace.yaml
 
 format: $(BIN)/.ready  ## Format the code and mend what can be mended
@@ -53,7 +67,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-
 
 lock: $(BIN)/.ready  ## Resolve the lock files anew
 	$(COMPILE) pyproject.toml --all-extras --output-file locks/dev.lock
-	$(COMPILE) pyproject.toml --extra platform --extra ui --extra deploy --constraints locks/dev.lock --output-file locks/platform.lock
+	$(COMPILE) pyproject.toml --extra platform --extra ui --extra deploy --extra tracking --constraints locks/dev.lock --output-file locks/platform.lock
 	$(COMPILE) pyproject.toml --extra serving --constraints locks/dev.lock --output-file locks/serving.lock
 	$(COMPILE) locks/mlflow.in --output-file locks/mlflow.lock
 

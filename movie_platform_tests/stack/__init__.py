@@ -1,0 +1,1 @@
+"""The deployed stack, as real containers: `make stack-test`."""
