@@ -393,10 +393,15 @@ class S3Storage(Storage):
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        # A session of its own: the default one may not be used from several threads while clients are made.
-        return boto3.session.Session().client(
-            "s3", config=Config(connect_timeout=5, read_timeout=self._read_timeout, retries={"mode": "standard"})
+        config = Config(
+            connect_timeout=5,
+            read_timeout=self._read_timeout,
+            retries={"mode": "standard"},
+            # botocore cannot read a "not modified" that names the object's checksum. What matters has a digest of ours.
+            response_checksum_validation="when_required",
         )
+        # A session of its own: the default one may not be used from several threads while clients are made.
+        return boto3.session.Session().client("s3", config=config)
 
     def _name(self, key: str) -> str:
         return self._prefix + _checked(key)

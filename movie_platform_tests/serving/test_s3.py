@@ -132,6 +132,16 @@ def test_an_unchanged_pointer_is_answered_without_content(
         assert bundles.current.champion == newer
 
 
+def test_a_look_at_an_unchanged_pointer_is_no_problem(s3: Storage, bundle: Bundle, make: Callable[[], FastAPI]):
+    """Also of a server that says what the checksum of the object is that it does not send."""
+    champion = release_bundle(s3, bundle)
+    bundles = service_of(make()).bundles
+    for _ in range(3):
+        bundles.poll()
+        assert bundles.problem is None
+        assert bundles.current.champion == champion
+
+
 def test_a_server_that_stops_and_is_started_again(
     server: S3Server, s3: Storage, bundle: Bundle, make: Callable[[], FastAPI]
 ):
