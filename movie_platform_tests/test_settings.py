@@ -167,6 +167,7 @@ def test_every_setting_says_what_it_is():
         "SERVING_PORT",
         "SERVING_POLL_SECONDS",
         "SERVING_BUNDLE_PARTITION",
+        "SERVING_DRAIN_SECONDS",
         "SERVING_CACHE",
         "SERVING_API_KEYS",
     ]
@@ -202,6 +203,7 @@ def test_every_setting_says_what_it_is():
         "SERVING_PORT": "8000",
         "SERVING_POLL_SECONDS": "10",
         "SERVING_BUNDLE_PARTITION": "",
+        "SERVING_DRAIN_SECONDS": "0",
         "SERVING_CACHE": ".serving",
         "SERVING_API_KEYS": "",
     }

@@ -241,6 +241,8 @@ def test_what_is_built_is_what_is_published():
     assert published.keys() == built.keys()
     (command,) = re.findall(r"docker compose .*build.*--push (.*)", (ROOT / ".github/workflows/ci.yaml").read_text())
     assert command.split() == sorted(built)
+    # The instance takes the git tag for both: what it checks out, and the images'.
+    assert 'VERSION="$GITHUB_REF_NAME"' in (ROOT / ".github/workflows/ci.yaml").read_text()
 
 
 def test_nothing_gets_into_an_image_but_what_the_dockerfile_copies(tmp_path: Path):

@@ -45,14 +45,6 @@ query($asset: AssetKeyInput!) {
 """
 
 
-def docker_answers() -> bool:
-    """Whether there is an engine with compose."""
-    if shutil.which("docker") is None:
-        return False
-    commands = (["docker", "info"], ["docker", "compose", "version"])
-    return all(subprocess.run(c, capture_output=True, check=False).returncode == 0 for c in commands)
-
-
 @dataclass(frozen=True)
 class Run:
     """What the web server says of a run."""
