@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,11 @@ class Instance:
         return self.do("systemctl", *arguments, check=check).strip()
 
     def log(self) -> str:
-        """Of the unit, since the boot."""
-        return self.do("journalctl", "--no-pager", "--output", "cat", "--unit", "movie-platform", check=False)
+        """Of the unit, since the container was started last: the journal holds earlier boots, too."""
+        started = run("docker", "inspect", "--format", "{{.State.StartedAt}}", NAME).strip()
+        since = f"@{datetime.fromisoformat(started).timestamp():.6f}"
+        listing = ("--no-pager", "--output", "cat", "--since", since, "--unit", "movie-platform")
+        return self.do("journalctl", *listing, check=False)
 
     def wait(self, condition: Callable[[], bool], *, what: str, seconds: float = 300) -> None:
         """Until it holds."""
@@ -258,8 +262,8 @@ def test_the_first_boot_installs_the_units(instance: Instance):
 def test_a_boot_starts_the_stack_and_a_start_that_fails_is_tried_again(instance: Instance):
     """Without keys for the API it is refused, and goes on by itself once they are there."""
     run("docker", "restart", "--time", "60", NAME)
-    assert instance.do("cat", "/proc/1/comm").strip() == "systemd"
     instance.wait(lambda: "SERVING_API_KEYS is missing" in instance.log(), what="the start is refused", seconds=60)
+    assert instance.do("cat", "/proc/1/comm").strip() == "systemd"
     assert instance.containers() == {}
     refused = instance.systemctl("start", "movie-platform-backup.service", check=False)
     assert "ependency" in refused
