@@ -36,7 +36,8 @@ bench-backfill: $(BIN)/.ready  ## Measure a backfill beside one run a day with D
 	$(BIN)/python -m benchmarks.backfill $(if $(DAYS),--days $(DAYS))
 
 test: $(BIN)/.ready .bench/mlflow/mlflow.lock  ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	@# Two more workers than processors: the daemon's and MLflow's tests mostly wait.
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(2 + os.cpu_count())') --dist loadgroup
 
 stack-test: $(BIN)/.ready  ## Test the deployed stack with real containers (needs Docker)
 	@if docker compose version > /dev/null 2>&1 && docker info > /dev/null 2>&1; then \

@@ -23,6 +23,8 @@ from movie_platform.storage import DiskStorage
 from movie_platform.tmdb.films import films_from_parquet
 from movie_platform_tests.platform import run_platform
 
+pytestmark = pytest.mark.xdist_group("outcomes")  # the days that many look at are made by one worker
+
 FORECASTS = [date(2026, 1, 1) + timedelta(days=n) for n in range(10)]
 LATER = ["2026-04-29", "2026-04-30"]
 """When many of the films released a day, and some of those released 30 and 90 days, after them have 50 votes."""

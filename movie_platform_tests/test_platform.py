@@ -21,6 +21,8 @@ from movie_platform.tmdb.catalogue import synthetic_films
 from movie_platform.tmdb.films import films_from_parquet
 from movie_platform_tests.platform import run_platform
 
+pytestmark = pytest.mark.xdist_group("platform")  # the days that many look at are made by one worker
+
 NAMES = [asset.key.path[-1] for asset in ASSETS]
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 

@@ -48,6 +48,8 @@ from movie_platform.tmdb.films import films_from_parquet
 from movie_platform_tests.platform import run_platform
 from movie_platform_tests.postgres import running_postgres
 
+pytestmark = pytest.mark.xdist_group("retention")  # the days that many look at are made by one worker
+
 FIRST, LAST = date(2026, 1, 1), date(2026, 1, 2)
 DAYS = days(FIRST, LAST)
 NAMES = [asset.key.path[-1] for asset in ASSETS]

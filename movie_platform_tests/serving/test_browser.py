@@ -43,7 +43,10 @@ PICTURE = base64.b64decode(
 )
 """One pixel, as PNG."""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),  # one browser, one site
+]
 Open = Callable[..., Page]
 
 
