@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,6 +22,7 @@ from movie_platform.settings import ServingSettings, Settings, describe_settings
 from movie_platform.storage import Storage, open_storage
 from movie_platform_tests import s3_stub
 from movie_platform_tests.loopback import closed_port
+from movie_platform_tests.platform import run_platform
 from movie_platform_tests.serving.service import bundle_of, release_bundle, running
 from movie_platform_tests.stand_in import StandIn
 from serving.app import create_app
@@ -49,8 +51,8 @@ def line_of(result: Result, about: str) -> str:
     return " ".join((lines[at] + remedy).split())
 
 
-def found(storage: Storage, about: str, **settings: Any) -> Finding:
-    findings = examine(Settings(**settings), storage, sensors={"catch_up": True}, now=datetime.now(UTC))
+def found(storage: Storage, about: str, *, now: datetime | None = None, **settings: Any) -> Finding:
+    findings = examine(Settings(**settings), storage, sensors={"catch_up": True}, now=now or datetime.now(UTC))
     return next(finding for finding in findings if finding.about == about)
 
 
@@ -269,6 +271,29 @@ def test_an_automation_that_is_on_needs_a_daemon(instance, tmp_path: Path, alive
     home = str(tmp_path / "dagster-home")
     finding = found(open_storage(str(tmp_path / "data")), "automation", DAGSTER_HOME=home)
     assert finding.level is level
+
+
+def test_what_is_kept_too_long_is_told_until_it_is_purged(instance, monkeypatch, tmp_path: Path):
+    data, home = tmp_path / "data", str(tmp_path / "dagster-home")
+    assets = ["raw_upcoming_movies", "preprocessed_upcoming_movies"]
+    assert run_platform(instance, str(data), "2026-01-01", "2026-01-02", assets=assets).success
+    storage, made = open_storage(str(data)), datetime.now(UTC)
+
+    def after(days: float) -> Finding:
+        return found(storage, "retention", now=made + timedelta(days=days), DAGSTER_HOME=home)
+
+    assert after(170.5).level is Level.OK, "the coming night purges it"
+    warning, problem = after(172), after(182)
+    assert (warning.level, warning.remedy) == (Level.WARNING, "movie-platform purge")
+    assert warning.said == "4 files hold TMDB's data of more than 170 days ago"
+    assert problem.level is Level.PROBLEM
+    assert problem.said == f"{warning.said}, 4 of them of more than the 180 days that its terms allow"
+
+    monkeypatch.setenv("MOVIE_PLATFORM_STORAGE", str(data))
+    monkeypatch.setenv("DAGSTER_HOME", home)
+    monkeypatch.setattr("movie_platform.cli.keeping.datetime", Mock(now=lambda _: made + timedelta(days=172)))
+    assert CliRunner().invoke(cli, ["purge"]).exit_code == 0
+    assert after(182).level is Level.OK
 
 
 # --- alerts and the service -----------------------------------------------------------------------

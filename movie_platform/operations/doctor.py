@@ -26,6 +26,7 @@ import httpx
 
 from movie_platform.code_version import code_version
 from movie_platform.operations.records import RecordsError, open_records
+from movie_platform.operations.retention import retain
 from movie_platform.operations.served import ask_service
 from movie_platform.operations.status import DAEMON_IS_DOWN, read_automation
 from movie_platform.operations.survey import due_at, newest_due
@@ -34,6 +35,7 @@ from movie_platform.settings import Settings, Source
 from movie_platform.storage import Conflict, ObjectNotFound, Storage, StorageError
 from movie_platform.tmdb.client import AuthenticationError, TmdbClient, TmdbError
 from movie_platform.tmdb.pacing import Pacer
+from movie_platform.tmdb.reference import LONGEST_KEPT
 
 _GIB: Final = 2**30
 _LITTLE_DISK: Final = 5 * _GIB
@@ -75,7 +77,7 @@ def examine(settings: Settings, storage: Storage, *, sensors: Mapping[str, bool]
     """
     yield from _disks(settings)
     yield _time_zone(settings, now)
-    yield from _dagster(settings, sensors, now)
+    yield from _dagster(settings, storage, sensors, now)
     yield _storage(storage)
     yield _tmdb(settings)
     yield _clock(settings, storage)
@@ -159,7 +161,7 @@ def _time_zone(settings: Settings, now: datetime) -> Finding:
     )
 
 
-def _dagster(settings: Settings, sensors: Mapping[str, bool], now: datetime) -> Iterator[Finding]:
+def _dagster(settings: Settings, storage: Storage, sensors: Mapping[str, bool], now: datetime) -> Iterator[Finding]:
     home = settings.dagster_home
     if home is None:
         yield Finding("DAGSTER_HOME", Level.PROBLEM, "not set", "name a folder for Dagster's records, or use make")
@@ -189,6 +191,8 @@ def _dagster(settings: Settings, sensors: Mapping[str, bool], now: datetime) -> 
         with open_records(home) as instance:
             yield _records(instance)
             yield _automation(settings, instance, sensors, now)
+            with suppress(StorageError):  # which has a finding of its own
+                yield _retention(settings, instance, storage, now)
     except RecordsError as error:
         yield Finding("Dagster's records", Level.PROBLEM, *_split(str(error)))
 
@@ -213,6 +217,29 @@ def _automation(
     if not automation.on:
         return Finding("automation", Level.OK, "off: days are made only when somebody asks for them")
     return Finding("automation", Level.OK, f"on ({', '.join(name for name in sensors if name not in off)})")
+
+
+def _retention(settings: Settings, instance: dg.DagsterInstance, storage: Storage, now: datetime) -> Finding:
+    def due(keep_days: int) -> int:
+        # Since yesterday: what became due today is the coming night's work.
+        purged = retain(
+            instance,
+            storage,
+            keep_days=keep_days,
+            catch_up_days=settings.catch_up_days,
+            now=now - timedelta(days=1),
+            say=lambda _: None,
+            dry_run=True,
+        )
+        return sum(len(days) for days in purged.days.values()) + len(purged.others)
+
+    if files := due(settings.keep_days):
+        beyond = due(LONGEST_KEPT.days)
+        said = f"{files:,} files hold TMDB's data of more than {settings.keep_days} days ago"
+        if beyond:
+            said += f", {beyond:,} of them of more than the {LONGEST_KEPT.days} days that its terms allow"
+        return Finding("retention", Level.PROBLEM if beyond else Level.WARNING, said, "movie-platform purge")
+    return Finding("retention", Level.OK, f"nothing is kept for longer than {settings.keep_days} days")
 
 
 def _storage(storage: Storage) -> Finding:
