@@ -285,15 +285,24 @@ def test_what_is_kept_too_long_is_told_until_it_is_purged(instance, monkeypatch,
     assert after(170.5).level is Level.OK, "the coming night purges it"
     warning, problem = after(172), after(182)
     assert (warning.level, warning.remedy) == (Level.WARNING, "movie-platform purge")
-    assert warning.said == "4 files hold TMDB's data of more than 170 days ago"
+    assert warning.said == "TMDB's data is kept for longer than 170 days (days: 4, runs: 1)"
     assert problem.level is Level.PROBLEM
-    assert problem.said == f"{warning.said}, 4 of them of more than the 180 days that its terms allow"
+    assert problem.said == f"{warning.said}, and than the 180 that its terms allow (days: 4, runs: 1)"
 
     monkeypatch.setenv("MOVIE_PLATFORM_STORAGE", str(data))
     monkeypatch.setenv("DAGSTER_HOME", home)
     monkeypatch.setattr("movie_platform.cli.keeping.datetime", Mock(now=lambda _: made + timedelta(days=172)))
     assert CliRunner().invoke(cli, ["purge"]).exit_code == 0
     assert after(182).level is Level.OK
+
+
+def test_what_keeps_the_purge_from_working_is_a_problem(instance, tmp_path: Path):
+    """The folder cannot be listed, though files beside it can be written."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/rejected").symlink_to("rejected")
+    finding = found(open_storage(str(tmp_path / "data")), "retention", DAGSTER_HOME=str(tmp_path / "dagster-home"))
+    assert finding.level is Level.PROBLEM
+    assert "rejected" in finding.said
 
 
 # --- alerts and the service -----------------------------------------------------------------------

@@ -191,8 +191,10 @@ def _dagster(settings: Settings, storage: Storage, sensors: Mapping[str, bool], 
         with open_records(home) as instance:
             yield _records(instance)
             yield _automation(settings, instance, sensors, now)
-            with suppress(StorageError):  # which has a finding of its own
+            try:
                 yield _retention(settings, instance, storage, now)
+            except (StorageError, ObjectNotFound) as error:
+                yield Finding("retention", Level.PROBLEM, *_split(str(error)))
     except RecordsError as error:
         yield Finding("Dagster's records", Level.PROBLEM, *_split(str(error)))
 
@@ -220,7 +222,7 @@ def _automation(
 
 
 def _retention(settings: Settings, instance: dg.DagsterInstance, storage: Storage, now: datetime) -> Finding:
-    def due(keep_days: int) -> int:
+    def due(keep_days: int) -> str:
         # Since yesterday: what became due today is the coming night's work.
         purged = retain(
             instance,
@@ -231,15 +233,21 @@ def _retention(settings: Settings, instance: dg.DagsterInstance, storage: Storag
             say=lambda _: None,
             dry_run=True,
         )
-        return sum(len(days) for days in purged.days.values()) + len(purged.others)
+        counts = {
+            "days": sum(len(days) for days in purged.days.values()),
+            "other files": len(purged.others),
+            "runs": len(purged.runs.deleted),
+        }
+        return ", ".join(f"{what}: {number:,}" for what, number in counts.items() if number)
 
-    if files := due(settings.keep_days):
-        beyond = due(LONGEST_KEPT.days)
-        said = f"{files:,} files hold TMDB's data of more than {settings.keep_days} days ago"
-        if beyond:
-            said += f", {beyond:,} of them of more than the {LONGEST_KEPT.days} days that its terms allow"
-        return Finding("retention", Level.PROBLEM if beyond else Level.WARNING, said, "movie-platform purge")
-    return Finding("retention", Level.OK, f"nothing is kept for longer than {settings.keep_days} days")
+    if too_old := due(settings.keep_days):
+        said = f"TMDB's data is kept for longer than {settings.keep_days} days ({too_old})"
+        remedy = "movie-platform purge"
+        if unlawful := due(LONGEST_KEPT.days):
+            said += f", and than the {LONGEST_KEPT.days} that its terms allow ({unlawful})"
+            return Finding("retention", Level.PROBLEM, said, remedy)
+        return Finding("retention", Level.WARNING, said, remedy)
+    return Finding("retention", Level.OK, f"nothing of TMDB's is kept for longer than {settings.keep_days} days")
 
 
 def _storage(storage: Storage) -> Finding:

@@ -228,7 +228,7 @@ class _Purging:
         self, asset: str, day: date, key: str | None, record: dg.EventLogRecord | None, collected: datetime
     ) -> None:
         former = None
-        if key is not None:
+        if key is not None and (asset == PREDICTIONS or not self._dry_run):
             with suppress(ObjectNotFound):
                 former = self._storage.get(key)
         data = _reduce(former) if former is not None and asset == PREDICTIONS and record is not None else None
