@@ -5,7 +5,7 @@ writers both win, so races are tested against `s3_stub`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import boto3
@@ -17,6 +17,13 @@ from moto.server import ThreadedMotoServer
 # An example may take long on a busy machine, which says nothing of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Two more than there are processors: the daemon's and MLflow's tests mostly wait."""
+    processors = yield
+    return processors + 2
 
 
 @pytest.fixture(scope="session")
