@@ -8,8 +8,10 @@ import os
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -127,6 +129,26 @@ class Stack:
         """The ids of a service's containers."""
         return self.compose("ps", "--quiet", service).split()
 
+    def found_in_layers(self, image: str, texts: Collection[str]) -> set[str]:
+        """Which of the texts stand anywhere in an image: in its description or any of its layers, removed ones too."""
+        found = set()
+        longest = max(len(text) for text in texts)
+        with (
+            subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saving,
+            tarfile.open(fileobj=saving.stdout, mode="r|") as saved,
+        ):
+            for member in saved:
+                if (file := saved.extractfile(member)) is None:
+                    continue
+                chunk, before = file.read(2**20), b""
+                # It depends on the engine whether layers are compressed.
+                zipped = zlib.decompressobj(wbits=31) if chunk.startswith(b"\x1f\x8b") else None
+                while chunk:
+                    part = before + (zipped.decompress(chunk) if zipped else chunk)
+                    found |= {text for text in texts if text.encode() in part}
+                    chunk, before = file.read(2**20), part[-longest:]
+        return found
+
     def crash(self, container: str) -> None:
         """End a container's process as a crash would: Docker restarts nothing that `docker kill` has ended."""
         process = self.inspect(container)["State"]["Pid"]
@@ -240,7 +262,11 @@ class Stack:
             if len(found) != 1:
                 return False
             state = self.inspect(found[0])["State"]
-            if not state["Running"] or state.get("Health", {}).get("Status", "healthy") != "healthy":
+            if (
+                not state["Running"]
+                or state["Restarting"]
+                or state.get("Health", {}).get("Status", "healthy") != "healthy"
+            ):
                 return False
         return True
 
