@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,6 +17,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from movie_platform.cli import cli
 from movie_platform.code_version import code_version
 from movie_platform.operations.doctor import Finding, Level, examine, judge_clock, judge_disk, judge_memory
+from movie_platform.operations.retention import retain
 from movie_platform.settings import ServingSettings, Settings, describe_settings
 from movie_platform.storage import Storage, open_storage
 from movie_platform_tests import s3_stub
@@ -273,7 +273,7 @@ def test_an_automation_that_is_on_needs_a_daemon(instance, tmp_path: Path, alive
     assert finding.level is level
 
 
-def test_what_is_kept_too_long_is_told_until_it_is_purged(instance, monkeypatch, tmp_path: Path):
+def test_what_is_kept_too_long_is_told_until_it_is_purged(instance, tmp_path: Path):
     data, home = tmp_path / "data", str(tmp_path / "dagster-home")
     assets = ["raw_upcoming_movies", "preprocessed_upcoming_movies"]
     assert run_platform(instance, str(data), "2026-01-01", "2026-01-02", assets=assets).success
@@ -289,10 +289,8 @@ def test_what_is_kept_too_long_is_told_until_it_is_purged(instance, monkeypatch,
     assert problem.level is Level.PROBLEM
     assert problem.said == f"{warning.said}, and than the 180 that its terms allow (days: 4, runs: 1)"
 
-    monkeypatch.setenv("MOVIE_PLATFORM_STORAGE", str(data))
-    monkeypatch.setenv("DAGSTER_HOME", home)
-    monkeypatch.setattr("movie_platform.cli.keeping.datetime", Mock(now=lambda _: made + timedelta(days=172)))
-    assert CliRunner().invoke(cli, ["purge"]).exit_code == 0
+    then = made + timedelta(days=172)
+    retain(instance, storage, keep_days=170, catch_up_days=62, now=then, say=lambda _: None)
     assert after(182).level is Level.OK
 
 

@@ -133,8 +133,8 @@ def test_no_secret_is_in_any_layer_of_an_image(stack: Stack):
     lines = dict(line.split("=", 1) for line in (stack.folder / ".env").read_text().splitlines())
     secrets = [lines[name] for name in ("POSTGRES_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
     for image in ("movie-platform:test", "movie-platform-serving:test"):
-        known = "movie_platform/storage.py"
-        assert stack.found_in_layers(image, {*secrets, known}) == {known}, image
+        known, env_file = "movie_platform/storage.py", "app/.env\0"  # as an archive names a file
+        assert stack.found_in_layers(image, {*secrets, known, env_file}) == {known}, image
 
 
 # --- days -----------------------------------------------------------------------------------------
